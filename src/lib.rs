@@ -1,0 +1,1 @@
+//! footplate: a terminal cockpit for release trains on Kubernetes.
