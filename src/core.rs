@@ -1,0 +1,11 @@
+//! The pure core: values in, values out. No clock, I/O, threads, randomness, logging or async in this room or below it;
+//! time arrives inside events. `tests/tidy.rs` fails when something here reaches outside.
+
+pub mod confirm;
+pub mod effect;
+pub mod guard;
+pub mod object;
+pub mod snapshot;
+pub mod text;
+pub mod verb;
+pub mod workload;

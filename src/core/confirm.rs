@@ -1,0 +1,81 @@
+//! Confirmation as a value: a question is asked about fixed targets, an answer that fits makes a [`Confirmed`], and the
+//! guard lets an effect leave only under one that covers it. Nothing else can make a `Confirmed`.
+//! Which verb asks for what is the ladder's business (`verb.rs`); how the question looks is the screen's.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::object::ObjectRef;
+use super::text::Text;
+use super::verb::{Confirm, Direction, Refusal};
+
+/// How long a confirmation covers effects of its order: longest time a verb may take, start to read-back.
+pub const CONFIRMED_FOR: SignedDuration = SignedDuration::from_mins(10);
+
+/// A question about fixed targets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Question {
+    /// What must be answered.
+    pub level: Confirm,
+    /// Which way the effects go.
+    pub direction: Direction,
+    /// The objects that may be changed under the answer.
+    pub targets: Vec<ObjectRef>,
+}
+
+/// What the person said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// Nothing; enough where nothing is asked.
+    Nothing,
+    /// Yes (`y`, `--yes`).
+    Yes,
+    /// A typed word (`--confirm`); counts as yes too.
+    Typed(String),
+}
+
+/// Proof that a person confirmed effects on fixed targets in one direction, not long ago.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Confirmed {
+    targets: Vec<ObjectRef>,
+    direction: Direction,
+    typed: bool,
+    at: Timestamp,
+}
+
+impl Question {
+    /// Takes the answer. Refused when it does not fit; the refusal says what would.
+    pub fn answer(self, answer: &Answer, now: Timestamp) -> Result<Confirmed, Refusal> {
+        let fits = match (&self.level, answer) {
+            (Confirm::None, _) | (Confirm::Yes, Answer::Yes | Answer::Typed(_)) => true,
+            (Confirm::Type(word), Answer::Typed(said)) => said.trim() == word.as_str(),
+            _ => false,
+        };
+        if fits {
+            let typed = matches!(self.level, Confirm::Type(_));
+            return Ok(Confirmed { targets: self.targets, direction: self.direction, typed, at: now });
+        }
+        let (why, hint) = match &self.level {
+            Confirm::Type(word) => (
+                crate::text!("this must be confirmed by typing {word}"),
+                crate::text!("type {word}, or pass --confirm {word}"),
+            ),
+            _ => (Text::scrub("this must be confirmed"), Text::scrub("press y, or pass --yes")),
+        };
+        Err(Refusal { why, hint, already: false })
+    }
+}
+
+impl Confirmed {
+    /// True when an effect on this object in this direction, at this time, was confirmed.
+    pub fn covers(&self, object: &ObjectRef, direction: Direction, now: Timestamp) -> bool {
+        let age = now.duration_since(self.at);
+        (self.direction == Direction::Forward || direction == Direction::Safe)
+            && self.targets.contains(object)
+            && age <= CONFIRMED_FOR
+    }
+
+    /// True when a word was typed: arms one safe action in a context that is read-only by pattern.
+    pub fn typed(&self) -> bool {
+        self.typed
+    }
+}

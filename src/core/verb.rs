@@ -1,0 +1,133 @@
+//! What a person may order, and how an order is carried out: each verb is a small state machine that is shown the facts
+//! and answers with the next effect, a wait, or the end. Pure: whoever drives it reads, sends and keeps the time.
+//! One family of workloads a file in `verb/`. Whether an effect may leave is not decided here (`guard.rs`).
+
+use jiff::Timestamp;
+
+use super::effect::Effect;
+use super::object::{Object, ObjectRef};
+use super::text::Text;
+
+/// The verbs a workload knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verb {
+    /// Deploy the pinned image; the template before it is recorded first.
+    Start {
+        /// The whole image reference to set.
+        image: Text,
+        /// The container that gets it.
+        container: Text,
+    },
+    /// Hold where it is.
+    Pause,
+    /// End a hold by a person.
+    Resume,
+    /// Approve the pause that waits.
+    Promote,
+    /// Skip all remaining steps.
+    PromoteFull,
+    /// Traffic back to stable, now.
+    Abort,
+    /// Try an aborted version again.
+    Retry,
+    /// Restart the pods.
+    Restart,
+    /// Back to what was live before.
+    Undo,
+}
+
+/// Which way a verb moves traffic; the confirmation ladder and the guard go by it (`train.md` §2, §8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// Hold, abort, flag back, restore: never blocked.
+    Safe,
+    /// Everything that moves a release on.
+    Forward,
+}
+
+/// What a flag is set to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlagSetting {
+    /// The variant that is `true` (or named `on`) for everybody.
+    On,
+    /// The variant that is `false` (or named `off`) for everybody.
+    Off,
+    /// A share of users, 0 to 100 percent, sticky by targeting key.
+    Percent(u8),
+}
+
+/// Who orders, when and why. Every intent carries it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Order {
+    /// The person, as the kubeconfig or the system names them.
+    pub who: Text,
+    /// When.
+    pub when: Timestamp,
+    /// Why; empty when not asked for.
+    pub why: Text,
+}
+
+/// All that a verb may look at. Raw objects, read freshly by whoever drives.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The workload; none when it is gone.
+    pub object: Option<Object>,
+    /// The referenced workload of a Rollout with `workloadRef`, or the target of a Flagger Canary.
+    pub target: Option<Object>,
+    /// Replica sets controlled by the workload (or its target).
+    pub sets: Vec<Object>,
+    /// ConfigMaps that hold recorded templates of this workload.
+    pub records: Vec<Object>,
+    /// The analysis run of the current step, where one is.
+    pub run: Option<Object>,
+    /// A GitOps owner whose self-heal would revert a change of the spec.
+    pub owner: Option<Text>,
+    /// The time of the read.
+    pub now: Timestamp,
+}
+
+/// Why a verb does nothing: what stands against it and what to do instead.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Why, naming the object.
+    pub why: Text,
+    /// What to do next.
+    pub hint: Text,
+    /// True when somebody else already brought about what was ordered: no failure, nothing left to do.
+    pub already: bool,
+}
+
+/// What a verb wants next.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Next {
+    /// Send this effect, then read the facts again.
+    Send(Box<Effect>),
+    /// Nothing to send; look again when something changed. The text says what it waits for.
+    Wait(Text),
+    /// Carried out and read back. The text says what was done.
+    Done(Text),
+    /// It will not be done.
+    Refused(Refusal),
+}
+
+/// How an order must be confirmed (`train.md` §8). The variants are in rising order of weight.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Confirm {
+    /// At once, without a dialog.
+    None,
+    /// One key.
+    Yes,
+    /// This word is typed.
+    Type(Text),
+}
+
+/// One object that a verb is aimed at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Aim {
+    /// What is ordered.
+    pub verb: Verb,
+    /// Of which workload.
+    pub workload: ObjectRef,
+    /// By whom.
+    pub order: Order,
+}

@@ -1,0 +1,188 @@
+//! The traits at the edge: what the engine needs of the outside, in core types only. One real system a trait; the
+//! adapters implement them, only the binary and the tests wire them in. No code that does anything lives here.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::core::guard::Cleared;
+use crate::core::object::{Object, ObjectKind, ObjectRef};
+use crate::core::snapshot::Point;
+use crate::core::text::Text;
+
+/// A boxed future, so that ports can be trait objects.
+pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What went wrong outside, by what can be done about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultKind {
+    /// No connection, no name, no route, TLS.
+    Unreachable,
+    /// Nothing came back in time; a write may or may not have landed.
+    Timeout,
+    /// 401, or the credential plugin failed.
+    Unauthorized,
+    /// 403.
+    Forbidden,
+    /// 404 of the object.
+    NotFound,
+    /// The server does not serve this kind.
+    NoSuchKind,
+    /// 409.
+    Conflict,
+    /// 422: a precondition failed, or the object is invalid; re-reading tells which.
+    Unprocessable,
+    /// 410: the watch must start anew.
+    Gone,
+    /// 429, with the seconds the server asked for.
+    Throttled(u32),
+    /// 5xx.
+    Server,
+    /// The answer could not be understood.
+    Malformed,
+}
+
+/// What went wrong outside: where (object and verb), why, and what to do next. Scrubbed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct Fault {
+    /// By what can be done about it.
+    pub kind: FaultKind,
+    /// Verb and object (`patch rollout payments/billing-api`).
+    pub what: Text,
+    /// Why.
+    pub why: Text,
+    /// What to do next.
+    pub hint: Text,
+}
+
+/// Which cluster, as one connected to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Kube context (`in-cluster` inside a pod).
+    pub context: Text,
+    /// Address of the API server.
+    pub server: Text,
+    /// User, as the kubeconfig names it.
+    pub user: Text,
+    /// The context's own default namespace.
+    pub namespace: Text,
+}
+
+/// What to watch.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Interest {
+    /// Which kind.
+    pub kind: ObjectKind,
+    /// In which namespace.
+    pub namespace: Text,
+    /// Label selector; empty for all.
+    pub labels: Text,
+    /// Field selector; empty for all.
+    pub fields: Text,
+}
+
+/// What a watch tells.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Seen {
+    /// The complete list; whatever is not in it is gone.
+    All(Interest, Vec<Object>),
+    /// Added or changed.
+    Put(Interest, Box<Object>),
+    /// Deleted.
+    Gone(Interest, ObjectRef),
+    /// The watch broke and starts again by itself; what was seen so far is kept, marked old.
+    Lost(Interest, Fault),
+    /// It runs again.
+    Back(Interest),
+}
+
+/// A right that may be needed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Access {
+    /// API verb (`patch`).
+    pub verb: &'static str,
+    /// On which kind.
+    pub kind: ObjectKind,
+    /// Subresource; empty for the main one.
+    pub subresource: &'static str,
+    /// In which namespace.
+    pub namespace: Text,
+}
+
+/// One cluster. Every call has a deadline of its own and never retries a write.
+pub trait Cluster: Send + Sync {
+    /// Who we are there.
+    fn identity(&self) -> Identity;
+    /// Watches until the receiver is dropped; survives every fault by itself and reports each.
+    fn watch(&self, interest: Interest, out: mpsc::Sender<Seen>) -> Fut<'static, ()>;
+    /// A fresh read, past all caches; none when the object is not there.
+    fn read<'a>(&'a self, object: &'a ObjectRef) -> Fut<'a, Result<Option<Object>, Fault>>;
+    /// A fresh list.
+    fn list<'a>(&'a self, interest: &'a Interest) -> Fut<'a, Result<Vec<Object>, Fault>>;
+    /// Sends one effect; answers with the object as it is now. A create that finds the object there (409) reads it.
+    fn send<'a>(&'a self, effect: &'a Cleared) -> Fut<'a, Result<Object, Fault>>;
+    /// Which of these rights we have (SelfSubjectAccessReview), in the same order.
+    fn may<'a>(&'a self, wanted: &'a [Access]) -> Fut<'a, Result<Vec<bool>, Fault>>;
+    /// Which of these kinds the server serves, in the same order.
+    fn serves<'a>(&'a self, kinds: &'a [ObjectKind]) -> Fut<'a, Result<Vec<bool>, Fault>>;
+    /// Server version and the difference between its clock and ours, in milliseconds (ours minus its).
+    fn about(&self) -> Fut<'_, Result<(Text, i64), Fault>>;
+}
+
+/// One sample of a metric answer: the values of a scalar or a vector, NaN and infinities kept.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Sample {
+    /// The values; empty means no series.
+    pub values: Vec<f64>,
+    /// True when the answer was a scalar, not a vector.
+    pub scalar: bool,
+}
+
+/// A metric store (Prometheus).
+pub trait Metrics: Send + Sync {
+    /// An instant query.
+    fn query<'a>(&'a self, promql: &'a str) -> Fut<'a, Result<Sample, Fault>>;
+    /// A range query over the first series of the answer.
+    fn range<'a>(
+        &'a self,
+        promql: &'a str,
+        from: Timestamp,
+        to: Timestamp,
+        step: Duration,
+    ) -> Fut<'a, Result<Vec<Point>, Fault>>;
+}
+
+/// Evaluates an analysis condition on a result, in Argo's expression language, safely.
+pub trait Conditions: Send + Sync {
+    /// True or false, or why it could not be decided. `value` is the measurement's value as the controller stores it
+    /// (`[0.01]`, `0.3`, JSON).
+    fn holds<'a>(&'a self, condition: &'a str, value: &'a Sample) -> Fut<'a, Result<bool, Text>>;
+}
+
+/// What time it is. The core never asks; the engine does, through this.
+pub trait Clock: Send + Sync {
+    /// Wall clock.
+    fn now(&self) -> Timestamp;
+    /// Time that only runs forward, from an arbitrary start.
+    fn monotonic(&self) -> Duration;
+}
+
+/// The local journal: what was ordered and done from here, one JSON object a line.
+pub trait Journal: Send + Sync {
+    /// Durable when it returns.
+    fn append(&self, line: &serde_json::Value) -> Result<(), Fault>;
+}
+
+/// A flagd flag definition file.
+pub trait FlagFile: Send + Sync {
+    /// Its text.
+    fn read(&self) -> Result<String, Fault>;
+    /// Replaces it atomically, if its text is still `before`.
+    fn replace(&self, before: &str, after: &str) -> Result<(), Fault>;
+    /// Where it is, for the screen.
+    fn place(&self) -> Text;
+}
