@@ -4,12 +4,34 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::effect::Direction;
 use super::object::ObjectRef;
 use super::text::Text;
-use super::verb::{Confirm, Direction, Refusal};
 
 /// How long a confirmation covers effects of its order: longest time a verb may take, start to read-back.
 pub const CONFIRMED_FOR: SignedDuration = SignedDuration::from_mins(10);
+
+/// Why a verb does nothing: what stands against it and what to do instead.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Why, naming the object.
+    pub why: Text,
+    /// What to do next.
+    pub hint: Text,
+    /// True when somebody else already brought about what was ordered: no failure, nothing left to do.
+    pub already: bool,
+}
+
+/// How an order must be confirmed (`train.md` §8). The variants are in rising order of weight.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Confirm {
+    /// At once, without a dialog.
+    None,
+    /// One key.
+    Yes,
+    /// This word is typed.
+    Type(Text),
+}
 
 /// A question about fixed targets.
 #[derive(Clone, PartialEq, Eq, Debug)]

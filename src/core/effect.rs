@@ -5,7 +5,15 @@ use serde_json::Value;
 
 use super::object::ObjectRef;
 use super::text::Text;
-use super::verb::Direction;
+
+/// Which way a verb moves traffic; the confirmation ladder and the guard go by it (`train.md` §2, §8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// Hold, abort, flag back, restore: never blocked.
+    Safe,
+    /// Everything that moves a release on.
+    Forward,
+}
 
 /// What is changed.
 #[derive(Clone, PartialEq, Debug)]

@@ -3,11 +3,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::confirm::Confirmed;
-use super::effect::Effect;
+use super::confirm::{Confirmed, Refusal};
+use super::effect::{Direction, Effect};
 use super::snapshot::WriteMode;
 use super::text::Text;
-use super::verb::{Direction, Refusal};
 
 /// How old a read may be for an effect that rests on it (`train.md` §2).
 pub const READ_AGE_MAX: SignedDuration = SignedDuration::from_secs(30);

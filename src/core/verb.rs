@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 
+use super::confirm::Refusal;
 use super::effect::Effect;
 use super::object::{Object, ObjectRef};
 use super::text::Text;
@@ -34,15 +35,6 @@ pub enum Verb {
     Restart,
     /// Back to what was live before.
     Undo,
-}
-
-/// Which way a verb moves traffic; the confirmation ladder and the guard go by it (`train.md` §2, §8).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// Hold, abort, flag back, restore: never blocked.
-    Safe,
-    /// Everything that moves a release on.
-    Forward,
 }
 
 /// What a flag is set to.
@@ -86,17 +78,6 @@ pub struct Facts {
     pub now: Timestamp,
 }
 
-/// Why a verb does nothing: what stands against it and what to do instead.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Refusal {
-    /// Why, naming the object.
-    pub why: Text,
-    /// What to do next.
-    pub hint: Text,
-    /// True when somebody else already brought about what was ordered: no failure, nothing left to do.
-    pub already: bool,
-}
-
 /// What a verb wants next.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Next {
@@ -108,17 +89,6 @@ pub enum Next {
     Done(Text),
     /// It will not be done.
     Refused(Refusal),
-}
-
-/// How an order must be confirmed (`train.md` §8). The variants are in rising order of weight.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Confirm {
-    /// At once, without a dialog.
-    None,
-    /// One key.
-    Yes,
-    /// This word is typed.
-    Type(Text),
 }
 
 /// One object that a verb is aimed at.
