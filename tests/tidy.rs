@@ -319,18 +319,7 @@ fn the_lock_file_links_nothing_twice_that_must_be_one() {
 
 #[test]
 fn the_top_level_holds_what_it_should() {
-    for name in [
-        "Cargo.toml",
-        "src",
-        "themes",
-        "tests",
-        "assets",
-        "README.md",
-        "ARCHITECTURE.md",
-        "CHANGELOG.md",
-        "LICENSE",
-        ".ci/run",
-    ] {
+    for name in ["Cargo.toml", "src", "tests", "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", ".ci/run"] {
         assert!(root().join(name).exists(), "{name} is missing at the top level");
     }
 }
