@@ -5,6 +5,7 @@ pub mod confirm;
 pub mod effect;
 pub mod guard;
 pub mod object;
+pub mod series;
 pub mod snapshot;
 pub mod text;
 pub mod verb;
