@@ -2,6 +2,8 @@ module footplate.dev/tests/etcd
 
 go 1.26
 
+tool go.etcd.io/etcd/server/v3
+
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
