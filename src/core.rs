@@ -4,6 +4,7 @@
 pub mod confirm;
 pub mod effect;
 pub mod guard;
+pub mod layout;
 pub mod object;
 pub mod series;
 pub mod snapshot;
