@@ -3,6 +3,7 @@
 
 pub mod confirm;
 pub mod effect;
+pub mod gate;
 pub mod guard;
 pub mod layout;
 pub mod object;
