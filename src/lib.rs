@@ -4,6 +4,7 @@
 //! binary and the tests wire adapters in. `tests/tidy.rs` holds the rule; `ARCHITECTURE.md` says why.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod adapters;
 pub mod core;
 pub mod ports;
 pub mod rehearsal;

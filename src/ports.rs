@@ -129,8 +129,9 @@ pub trait Cluster: Send + Sync {
     fn may<'a>(&'a self, wanted: &'a [Access]) -> Fut<'a, Result<Vec<bool>, Fault>>;
     /// Which of these kinds the server serves, in the same order.
     fn serves<'a>(&'a self, kinds: &'a [ObjectKind]) -> Fut<'a, Result<Vec<bool>, Fault>>;
-    /// Server version and the difference between its clock and ours, in milliseconds (ours minus its).
-    fn about(&self) -> Fut<'_, Result<(Text, i64), Fault>>;
+    /// Server version and the difference between its clock and ours, in milliseconds (ours minus its); no difference
+    /// when the server sends no time.
+    fn about(&self) -> Fut<'_, Result<(Text, Option<i64>), Fault>>;
 }
 
 /// One sample of a metric answer: the values of a scalar or a vector, NaN and infinities kept.

@@ -1,0 +1,86 @@
+//! The local journal: one JSON object a line, on disk before the call returns. What is written is decided elsewhere.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use crate::core::text::Text;
+use crate::ports::{Fault, FaultKind, Journal};
+use crate::text;
+
+/// A journal file, opened for appending.
+#[derive(Debug)]
+pub struct FileJournal {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl FileJournal {
+    /// Opens or creates the file, its directories included; readable by its owner alone.
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        let fault = |why: std::io::Error| fault(path, &why);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(fault)?;
+        }
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            options.mode(0o600);
+        }
+        let file = options.open(path).map_err(fault)?;
+        Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Journal for FileJournal {
+    fn append(&self, line: &Value) -> Result<(), Fault> {
+        // One write a line: with O_APPEND two processes cannot mix their lines.
+        let mut bytes = line.to_string().into_bytes();
+        bytes.push(b'\n');
+        let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        file.write_all(&bytes).and_then(|()| file.sync_data()).map_err(|why| fault(&self.path, &why))
+    }
+}
+
+fn fault(path: &Path, why: &std::io::Error) -> Fault {
+    Fault {
+        kind: FaultKind::Server,
+        what: text!("write journal {}", path.display()),
+        why: text!("{why}"),
+        hint: Text::scrub("free space or correct the rights of the state directory (FOOTPLATE_STATE_DIR moves it)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn lines_are_appended_and_survive_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/footplate/journal.jsonl");
+        FileJournal::open(&path).unwrap().append(&json!({"did": "pause\nx"})).unwrap();
+        FileJournal::open(&path).unwrap().append(&json!({"did": "resume"})).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"did\":\"pause\\nx\"}\n{\"did\":\"resume\"}\n");
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_written_is_a_fault_that_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("state"), "a file, not a directory").unwrap();
+        let fault = FileJournal::open(&folder.path().join("state/journal.jsonl")).unwrap_err();
+        assert!(fault.what.contains("journal.jsonl"), "{fault:?}");
+        assert!(!fault.hint.is_empty());
+    }
+}

@@ -1,0 +1,83 @@
+//! One Kubernetes cluster behind [`Cluster`]: the API server of a kubeconfig context, of a pod's service account, or
+//! any client that somebody hands in (the rehearsal server in process). Carries out and reports; decides nothing.
+
+mod context;
+mod credentials;
+mod fault;
+mod read;
+mod send;
+mod trim;
+mod watch;
+mod wire;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+pub use context::{ContextView, Contexts, IN_CLUSTER, Selected};
+pub use credentials::PLUGIN_DEADLINE;
+pub use send::FIELD_MANAGER;
+
+use crate::core::guard::Cleared;
+use crate::core::object::{Object, ObjectKind, ObjectRef};
+use crate::core::text::Text;
+use crate::ports::{Access, Cluster, Fault, Fut, Identity, Interest, Seen};
+use wire::Wire;
+
+/// One Kubernetes cluster.
+#[derive(Clone)]
+pub struct Kubernetes {
+    wire: Arc<Wire>,
+}
+
+impl Kubernetes {
+    /// To the server of a context. Nothing is sent before the first call. Must run inside a tokio runtime. Fails when
+    /// certificates or keys of the kubeconfig cannot be used.
+    pub fn connect(selected: Selected) -> Result<Self, Fault> {
+        Ok(Self { wire: Arc::new(Wire::connect(selected)?) })
+    }
+
+    /// Over a client that exists already, known by this identity.
+    pub fn over(client: kube::Client, identity: Identity) -> Self {
+        Self { wire: Arc::new(Wire::over(client, identity)) }
+    }
+
+    /// The command of the credential plugin, where the context has one; credentials blotted out.
+    pub fn plugin_command(&self) -> Option<Text> {
+        self.wire.plugin_command()
+    }
+}
+
+impl Cluster for Kubernetes {
+    fn identity(&self) -> Identity {
+        self.wire.caller.identity.clone()
+    }
+
+    fn watch(&self, interest: Interest, out: mpsc::Sender<Seen>) -> Fut<'static, ()> {
+        Box::pin(watch::run(Arc::clone(&self.wire), interest, out))
+    }
+
+    fn read<'a>(&'a self, object: &'a ObjectRef) -> Fut<'a, Result<Option<Object>, Fault>> {
+        Box::pin(read::read(&self.wire, object))
+    }
+
+    fn list<'a>(&'a self, interest: &'a Interest) -> Fut<'a, Result<Vec<Object>, Fault>> {
+        Box::pin(async move { read::list(&self.wire, "list", interest, Object::new).await.map(|(objects, _)| objects) })
+    }
+
+    fn send<'a>(&'a self, effect: &'a Cleared) -> Fut<'a, Result<Object, Fault>> {
+        Box::pin(send::send(&self.wire, effect))
+    }
+
+    fn may<'a>(&'a self, wanted: &'a [Access]) -> Fut<'a, Result<Vec<bool>, Fault>> {
+        Box::pin(read::may(&self.wire, wanted))
+    }
+
+    fn serves<'a>(&'a self, kinds: &'a [ObjectKind]) -> Fut<'a, Result<Vec<bool>, Fault>> {
+        Box::pin(read::serves(&self.wire, kinds))
+    }
+
+    fn about(&self) -> Fut<'_, Result<(Text, Option<i64>), Fault>> {
+        Box::pin(read::about(&self.wire))
+    }
+}

@@ -1,0 +1,332 @@
+//! One connection pool to one API server: requests with a deadline, credentials, TCP keepalive and proxies. What is
+//! asked and what an answer means is said elsewhere. Nothing here retries, but for one replay after a 401 when a
+//! credential plugin gave out something new: a 401 is certain not to have been carried out.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use base64::Engine;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioExecutor;
+use kube::Client;
+use kube::client::{Body, ConfigExt};
+use kube::config::{AuthInfo, Config};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::SecretString;
+use tower::{BoxError, ServiceBuilder};
+
+use super::context::Selected;
+use super::credentials::{Grant, PLUGIN_DEADLINE, Plugin};
+use super::fault::{Asked, Caller, redact};
+use crate::core::object::ObjectKind;
+use crate::core::text::Text;
+use crate::ports::{Fault, FaultKind, Identity};
+use crate::text;
+
+/// The deadline of every read, body included.
+pub(super) const READ_DEADLINE: Duration = Duration::from_secs(10);
+/// A connection must be there in this time.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A silent connection is probed after this long, and given up after three probes: 25 s instead of the minutes that a
+/// load balancer's silent drop would cost (Azure/kars#456).
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(10), Duration::from_secs(5), 3);
+/// Most that is read of an error's body.
+const ERROR_BODY_MAX: usize = 1 << 20;
+
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A request, ready to be sent any number of times.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    pub method: Method,
+    pub uri: String,
+    pub content_type: Option<&'static str>,
+    pub body: Bytes,
+}
+
+impl Draft {
+    /// A GET.
+    pub fn get(uri: String) -> Self {
+        Self { method: Method::GET, uri, content_type: None, body: Bytes::new() }
+    }
+
+    fn build(&self, grant: Option<&Grant>) -> Result<Request<Body>, http::Error> {
+        // Watches of 1.37 gzip each event by itself; plain text is what every version can stream.
+        let mut request = Request::builder()
+            .method(self.method.clone())
+            .uri(&self.uri)
+            .header(header::ACCEPT, "application/json")
+            .header(header::ACCEPT_ENCODING, "identity")
+            .header(header::USER_AGENT, concat!("footplate/", env!("CARGO_PKG_VERSION")));
+        if let Some(content_type) = self.content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        if let Some(bearer) = grant.and_then(|g| g.bearer.as_ref()) {
+            request = request.header(header::AUTHORIZATION, bearer);
+        }
+        request.body(Body::from(self.body.clone()))
+    }
+}
+
+/// The path of a collection.
+pub(super) fn collection(kind: ObjectKind, namespace: &str) -> String {
+    let (group, version, plural, _) = kind.api();
+    let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+    match namespace {
+        "" => format!("{root}/{plural}"),
+        namespace => format!("{root}/namespaces/{}/{plural}", segment(namespace)),
+    }
+}
+
+/// A name as one segment of a path or one value of a query.
+pub(super) fn segment(name: &str) -> String {
+    match name {
+        "." | ".." => name.replace('.', "%2E"),
+        name => utf8_percent_encode(name, SEGMENT).to_string(),
+    }
+}
+
+/// How clients are made, again when a plugin hands out a new client certificate.
+struct Transport {
+    config: Config,
+    proxy: Option<http::Uri>,
+}
+
+/// One connection pool to one API server.
+pub(super) struct Wire {
+    pub caller: Caller,
+    client: Mutex<(u64, Client)>,
+    transport: Option<Transport>,
+    plugin: Option<Plugin>,
+}
+
+impl Wire {
+    /// Over a client that somebody else made.
+    pub fn over(client: Client, identity: Identity) -> Self {
+        let renew = Text::scrub("renew the credentials of this client");
+        Self { caller: Caller { identity, renew }, client: Mutex::new((0, client)), transport: None, plugin: None }
+    }
+
+    /// To the server of a context. Connects with the first request. Must run inside a tokio runtime.
+    pub fn connect(selected: Selected) -> Result<Self, Fault> {
+        let Selected { identity, config, auth, proxy, files } = selected;
+        let exec = auth.exec.as_ref().filter(|_| auth.token.is_none() && auth.token_file.is_none());
+        let plugin = exec.map(|exec| Plugin::new(exec, &identity.user, PLUGIN_DEADLINE)).transpose()?;
+        let renew = match &plugin {
+            Some(plugin) => plugin.renew(),
+            None => renewal(&auth, &identity, &files),
+        };
+        let transport = Transport { config, proxy };
+        let client = transport.client(None).map_err(|why| unusable(&identity, &why))?;
+        Ok(Self {
+            caller: Caller { identity, renew },
+            client: Mutex::new((0, client)),
+            transport: Some(transport),
+            plugin,
+        })
+    }
+
+    /// The credential plugin's command, where there is one.
+    pub fn plugin_command(&self) -> Option<Text> {
+        self.plugin.as_ref().map(Plugin::command_line)
+    }
+
+    /// Sends and reads the whole answer, all within the deadline. An answer that is no success is a fault.
+    pub async fn ask(
+        &self,
+        asked: &Asked,
+        draft: &Draft,
+        deadline: Duration,
+    ) -> Result<(http::HeaderMap, Bytes), Fault> {
+        let started = tokio::time::Instant::now();
+        let (parts, body) = self.open(asked, draft, deadline).await?.into_parts();
+        let body = tokio::time::timeout_at(started + deadline.max(READ_DEADLINE), body.collect());
+        let body = body.await.map_err(|_| self.caller.late(asked, deadline.as_secs()))?;
+        let body = body.map_err(|why| self.caller.broken(asked, &why))?;
+        Ok((parts.headers, body.to_bytes()))
+    }
+
+    /// Sends and waits for the head of the answer; the body may stream for as long as it likes.
+    pub async fn open(&self, asked: &Asked, draft: &Draft, deadline: Duration) -> Result<Response<Body>, Fault> {
+        let mut refused = None;
+        loop {
+            let grant = match &self.plugin {
+                Some(plugin) => Some(plugin.grant(refused).await?),
+                None => None,
+            };
+            let client = self.client(grant.as_ref())?;
+            let request = draft.build(grant.as_ref()).map_err(|why| self.caller.malformed(asked, why))?;
+            let response = tokio::time::timeout(deadline, client.send(request)).await;
+            let response = response.map_err(|_| self.caller.late(asked, deadline.as_secs()))?;
+            let response = response.map_err(|why| self.caller.broken(asked, &why))?;
+            let status = response.status();
+            if status.is_success() {
+                return Ok(response);
+            }
+            if status == StatusCode::UNAUTHORIZED
+                && refused.is_none()
+                && let Some(grant) = &grant
+            {
+                refused = Some(grant.turn);
+                continue;
+            }
+            let (parts, body) = response.into_parts();
+            let body = tokio::time::timeout(deadline, Limited::new(body, ERROR_BODY_MAX).collect()).await;
+            let body = body.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            return Err(self.caller.refused(asked, status, &parts.headers, &body));
+        }
+    }
+
+    fn client(&self, grant: Option<&Grant>) -> Result<Client, Fault> {
+        let mut current = self.client.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let (Some(transport), Some(grant)) = (&self.transport, grant)
+            && grant.certificate.is_some()
+            && current.0 < grant.turn
+        {
+            let client = transport.client(grant.certificate.as_ref());
+            *current = (grant.turn, client.map_err(|why| unusable(&self.caller.identity, &why))?);
+        }
+        Ok(current.1.clone())
+    }
+}
+
+impl Transport {
+    fn client(&self, certificate: Option<&(String, String)>) -> Result<Client, BoxError> {
+        let mut config = self.config.clone();
+        if let Some((certificate, key)) = certificate {
+            let encode = |pem: &str| base64::engine::general_purpose::STANDARD.encode(pem);
+            config.auth_info.client_certificate_data = Some(encode(certificate));
+            config.auth_info.client_key_data = Some(SecretString::from(encode(key)));
+        }
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT));
+        http.set_keepalive(Some(KEEPALIVE.0));
+        http.set_keepalive_interval(Some(KEEPALIVE.1));
+        http.set_keepalive_retries(Some(KEEPALIVE.2));
+        #[cfg(target_os = "linux")]
+        http.set_tcp_user_timeout(Some(KEEPALIVE.0 + KEEPALIVE.1 * KEEPALIVE.2));
+        let proxy = self
+            .proxy
+            .clone()
+            .map(|uri| (uri, None))
+            .or_else(|| proxy_of(&config.cluster_url, |k| std::env::var(k).ok()));
+        let Some((proxy, auth)) = proxy else { return client(&config, http) };
+        match proxy.scheme_str() {
+            Some("socks5" | "socks5h") => client(&config, SocksV5::new(proxy, http)),
+            Some("https") => {
+                let tunnel = Tunnel::new(proxy, config.rustls_https_connector_with_connector(http)?);
+                client(&config, with_auth(tunnel, auth))
+            }
+            _ => client(&config, with_auth(Tunnel::new(proxy, http), auth)),
+        }
+    }
+}
+
+fn with_auth<C>(tunnel: Tunnel<C>, auth: Option<http::HeaderValue>) -> Tunnel<C> {
+    match auth {
+        Some(auth) => tunnel.with_auth(auth),
+        None => tunnel,
+    }
+}
+
+fn client<C>(config: &Config, connector: C) -> Result<Client, BoxError>
+where
+    C: tower::Service<http::Uri> + Clone + Send + Sync + 'static,
+    C::Response: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    C::Future: Send,
+    C::Error: Into<BoxError>,
+{
+    let https = config.rustls_https_connector_with_connector(connector)?;
+    let pool: Pool<_, Body> = Pool::builder(TokioExecutor::new()).build(https);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(pool);
+    Ok(Client::new(service, config.default_namespace.clone()))
+}
+
+/// The proxy that the environment asks for, as Go's clients read it: HTTPS_PROXY and NO_PROXY, upper case first,
+/// never for the machine itself. Plain http servers are reached directly.
+fn proxy_of(
+    server: &http::Uri,
+    env: impl Fn(&str) -> Option<String>,
+) -> Option<(http::Uri, Option<http::HeaderValue>)> {
+    let host = server.host()?.trim_matches(['[', ']']);
+    let own = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if own || server.scheme_str() != Some("https") {
+        return None;
+    }
+    let get = |key: &str| env(key).or_else(|| env(&key.to_lowercase())).filter(|v| !v.is_empty());
+    let matcher = Matcher::builder().https(get("HTTPS_PROXY")?).no(get("NO_PROXY").unwrap_or_default()).build();
+    let found = matcher.intercept(server)?;
+    Some((found.uri().clone(), found.basic_auth().cloned()))
+}
+
+fn renewal(auth: &AuthInfo, identity: &Identity, files: &[std::path::PathBuf]) -> Text {
+    let place = files.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
+    let user = &identity.user;
+    if let Some(file) = &auth.token_file {
+        text!("the token in {file} is refused: see who writes it")
+    } else if auth.token.is_some() {
+        text!("put a fresh token for user {user} into {place}")
+    } else if auth.client_certificate.is_some() || auth.client_certificate_data.is_some() {
+        text!("renew the client certificate of user {user} in {place}")
+    } else if auth.auth_provider.is_some() {
+        text!("log in again with the tool that wrote user {user} into {place}; auth-provider is no longer maintained")
+    } else {
+        text!("user {user} in {place} has no credentials: log in to the cluster with its own tool")
+    }
+}
+
+fn unusable(identity: &Identity, why: &BoxError) -> Fault {
+    Fault {
+        kind: FaultKind::Unauthorized,
+        what: text!("use context {}", identity.context),
+        why: redact(&why.to_string()),
+        hint: text!("check certificates and keys of user {} in the kubeconfig", identity.user),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxied(server: &str, vars: &[(&str, &str)]) -> Option<String> {
+        let env = |key: &str| vars.iter().find(|(k, _)| *k == key).map(|(_, v)| (*v).to_owned());
+        proxy_of(&server.parse().unwrap(), env).map(|(uri, _)| uri.to_string())
+    }
+
+    #[test]
+    fn the_environment_names_a_proxy_as_it_does_for_kubectl() {
+        let on = [("HTTPS_PROXY", "http://proxy:3128"), ("NO_PROXY", "10.0.0.0/8,.internal,exact.example")];
+        assert_eq!(proxied("https://api.example:6443", &on).as_deref(), Some("http://proxy:3128/"));
+        assert_eq!(proxied("https://10.1.2.3:6443", &on), None);
+        assert_eq!(proxied("https://a.internal", &on), None);
+        assert_eq!(proxied("https://exact.example:6443", &on), None);
+        assert_eq!(proxied("https://127.0.0.1:6443", &on), None);
+        assert_eq!(proxied("https://[::1]:6443", &on), None);
+        assert_eq!(proxied("http://api.example:8080", &on), None);
+        assert_eq!(proxied("https://api.example", &[("https_proxy", "proxy:1")]).as_deref(), Some("http://proxy:1/"));
+        assert_eq!(proxied("https://api.example", &[]), None);
+    }
+
+    #[test]
+    fn names_cannot_leave_their_segment() {
+        assert_eq!(
+            collection(ObjectKind::Rollout, "a/../b?x"),
+            "/apis/argoproj.io/v1alpha1/namespaces/a%2F..%2Fb%3Fx/rollouts"
+        );
+        assert_eq!(collection(ObjectKind::Pod, ".."), "/api/v1/namespaces/%2E%2E/pods");
+        assert_eq!(segment("billing-api_1.x~"), "billing-api_1.x~");
+    }
+}
