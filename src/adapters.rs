@@ -2,5 +2,6 @@
 //! text from outside is scrubbed here, once.
 
 pub mod clock;
+pub mod conditions;
 pub mod journal;
 pub mod kubernetes;

@@ -141,6 +141,8 @@ pub struct Sample {
     pub values: Vec<f64>,
     /// True when the answer was a scalar, not a vector.
     pub scalar: bool,
+    /// How old the newest value was when the store answered, by the store's own clock; none when it does not say.
+    pub age: Option<Duration>,
 }
 
 /// A metric store (Prometheus).

@@ -261,11 +261,17 @@ fn is_result(side: &[Token<'_>]) -> bool {
 /// Functions that take a predicate.
 const PREDICATED: [&str; 9] = ["all", "any", "none", "one", "filter", "count", "find", "findIndex", "sum"];
 
-/// Writes the short predicate form out: `all(result, # < 1)` becomes `all(result, {# < 1})`, as the evaluator needs it.
+/// Writes short predicate forms out, as the evaluator needs them: `all(result, # < 1)` becomes `all(result, {# < 1})`, and
+/// a field of the element, `{.ok}`, becomes `{#.ok}`.
 pub fn written_out(condition: &str) -> String {
     let tokens = tokens(condition);
     let mut marks: Vec<(usize, char)> = Vec::new();
     for (i, pair) in tokens.windows(2).enumerate() {
+        let after_operand =
+            i > 0 && (matches!(tokens[i - 1].kind, Kind::Name | Kind::Number | Kind::Quoted | Kind::Close));
+        if pair[0].text == "." && pair[1].kind == Kind::Name && !after_operand {
+            marks.push((pair[0].at, '#'));
+        }
         if !(PREDICATED.contains(&pair[0].text) && pair[1].text == "(") {
             continue;
         }
@@ -287,12 +293,12 @@ pub fn written_out(condition: &str) -> String {
             marks.push((inside[end].at, '}'));
         }
     }
-    marks.sort_unstable();
+    marks.sort_by_key(|(at, _)| *at);
     let mut out = String::with_capacity(condition.len() + marks.len());
     let mut from = 0;
-    for (at, brace) in marks {
+    for (at, mark) in marks {
         out.push_str(&condition[from..at]);
-        out.push(brace);
+        out.push(mark);
         from = at;
     }
     out.push_str(&condition[from..]);
@@ -351,6 +357,7 @@ mod tests {
             "len(filter(result, {# > 1})) > 0 and any(result, {#>2})"
         );
         assert_eq!(written_out("all(result, # <"), "all(result, # <");
+        assert_eq!(written_out("all(result.a.b, {asFloat(.v) >= .5})"), "all(result.a.b, {asFloat(#.v) >= .5})");
     }
 
     #[test]
