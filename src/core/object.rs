@@ -152,6 +152,23 @@ impl Object {
         self.0.get("metadata")?.get("labels")?.get(key)?.as_str()
     }
 
+    /// The uid of the owner that controls it; empty when none does.
+    pub fn controller(&self) -> &str {
+        let refs = self.items("/metadata/ownerReferences");
+        let owner = refs.iter().find(|r| r["controller"].as_bool() == Some(true));
+        owner.and_then(|r| r["uid"].as_str()).unwrap_or_default()
+    }
+
+    /// `metadata.creationTimestamp`.
+    pub fn created(&self) -> Option<Timestamp> {
+        self.time("/metadata/creationTimestamp")
+    }
+
+    /// `metadata.generation`; 0 when absent.
+    pub fn generation(&self) -> i64 {
+        self.int("/metadata/generation").unwrap_or_default()
+    }
+
     /// `metadata.name`, scrubbed; empty when absent.
     pub fn name(&self) -> Text {
         self.text("/metadata/name").unwrap_or_default()

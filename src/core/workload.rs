@@ -3,9 +3,19 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
-use super::object::ObjectRef;
+use super::image;
+use super::object::{Object, ObjectKind, ObjectRef};
+use super::owner;
 use super::text::Text;
+
+pub mod before;
+mod canary;
+mod deployment;
+mod duration;
+mod rollout;
+mod sets;
 
 /// The four phases of the Argo Rollouts plugin; other kinds are mapped onto them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
@@ -56,7 +66,8 @@ pub struct Replicas {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Pause {
     /// As the controller names it: `CanaryPauseStep`, `BlueGreenPause`, `InconclusiveAnalysisRun`,
-    /// `InconclusiveExperiment`; `manual` for `spec.paused` and `spec.suspend`.
+    /// `InconclusiveExperiment`, a Flagger phase (`Waiting`, `WaitingPromotion`); `manual` for `spec.paused` and
+    /// `spec.suspend` alone.
     pub reason: Text,
     /// When it began; unknown for a manual pause.
     pub since: Option<Timestamp>,
@@ -119,6 +130,18 @@ pub enum UndoPath {
     NotReady(Text),
 }
 
+/// What an undo goes back to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UndoTo {
+    /// Pod hash of its replica set; empty where only a recorded template is left.
+    pub hash: Text,
+    /// Its version, where its image says one.
+    pub version: Option<Text>,
+    /// True when it is known to have been live: stable now, recorded by us, or seen as stable. False for a guess (the
+    /// newest earlier revision), which may never have finished; the dialog must say so.
+    pub known: bool,
+}
+
 /// What a workload is doing.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Workload {
@@ -148,12 +171,14 @@ pub struct Workload {
     pub steps: Option<u32>,
     /// The current step in words (`pause 60s`, `analysis error-rate-and-latency`); empty without.
     pub step_text: Text,
-    /// Weights of the steps' setWeight, in order, percent.
-    pub weights: Vec<u8>,
-    /// The weight that the steps ask for now, percent.
-    pub set_weight: Option<u8>,
-    /// The weight that holds now, percent.
-    pub actual_weight: Option<u8>,
+    /// Weights of the steps' setWeight, in order; out of `max_weight`.
+    pub weights: Vec<u32>,
+    /// The weight that the steps ask for now; out of `max_weight`.
+    pub set_weight: Option<u32>,
+    /// The weight that holds now; out of `max_weight`.
+    pub actual_weight: Option<u32>,
+    /// The weight that is all traffic: 100, or the `maxTrafficWeight` of the Rollout's traffic routing.
+    pub max_weight: u32,
     /// Set while paused, by whatever.
     pub pause: Option<Pause>,
     /// True while `spec.paused` (or `spec.suspend`) is set: a hold by a person.
@@ -172,10 +197,120 @@ pub struct Workload {
     pub runs: Vec<Text>,
     /// How an undo would go.
     pub undo: UndoPath,
+    /// What an undo would go back to; none where that is not known.
+    pub undo_to: Option<UndoTo>,
     /// The GitOps owner that would revert a change of the spec, where one is known (`Argo CD app payments`).
     pub owner: Option<Text>,
     /// `metadata.generation`.
     pub generation: i64,
     /// True when the controller has seen this generation.
     pub observed: bool,
+}
+
+/// What belongs to a workload, as far as it was read. All of it is optional: what is missing makes a field unknown.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Related<'a> {
+    /// Replica sets of the workload, of the Deployment a Rollout refers to, or of the target of a Canary. Those that belong
+    /// to somebody else are passed over.
+    pub sets: &'a [&'a Object],
+    /// Analysis runs of a Rollout.
+    pub runs: &'a [&'a Object],
+    /// The Deployment that a Rollout refers to (`spec.workloadRef`), or the target of a Canary.
+    pub target: Option<&'a Object>,
+    /// The Deployment `<name>-primary` that Flagger keeps beside a target.
+    pub primary: Option<&'a Object>,
+    /// ConfigMaps that hold recorded templates of this workload.
+    pub records: &'a [&'a Object],
+    /// Pod hashes that were seen as stable, oldest first; from whoever watched. May be empty.
+    pub was_stable: &'a [Text],
+}
+
+/// Reads what a workload is doing from its object and what belongs to it. `id.kind` decides how: Rollout, Canary, anything
+/// else as a Deployment. `container` is the service's container; without it the pod's default or first one counts.
+///
+/// Phase, reason, step and weights of a Rollout are those of the Argo Rollouts plugin v1.10 (`GetRolloutPhase`,
+/// `NewRolloutInfo`); reference section 1.3.
+pub fn observe(
+    id: &ObjectRef,
+    object: &Object,
+    related: &Related<'_>,
+    container: Option<&str>,
+    now: Timestamp,
+) -> Workload {
+    let mut workload = match id.kind {
+        ObjectKind::Rollout => rollout::observe(id, object, related, container, now),
+        ObjectKind::Canary => canary::observe(id, object, related, container),
+        _ => deployment::observe(id, object, related, container),
+    };
+    workload.owner = owner::gitops_owner(object).or_else(|| related.target.and_then(owner::gitops_owner));
+    workload
+}
+
+/// A workload of which nothing is known yet but its name and metadata.
+fn blank(id: &ObjectRef, object: &Object, strategy: Strategy) -> Workload {
+    Workload {
+        id: id.clone(),
+        uid: Text::scrub(object.uid()),
+        strategy,
+        phase: Phase::Progressing,
+        reason: Text::default(),
+        waits_for: Text::default(),
+        version: None,
+        stable_version: None,
+        hash: Text::default(),
+        stable_hash: Text::default(),
+        step: None,
+        steps: None,
+        step_text: Text::default(),
+        weights: Vec::new(),
+        set_weight: None,
+        actual_weight: None,
+        max_weight: 100,
+        pause: None,
+        held: false,
+        held_by: Text::scrub(object.annotation("footplate.dev/hold-by").unwrap_or_default()),
+        aborted: false,
+        promote_full: false,
+        replicas: Replicas::default(),
+        sets: Vec::new(),
+        runs: Vec::new(),
+        undo: UndoPath::NotNeeded,
+        undo_to: None,
+        owner: None,
+        generation: object.generation(),
+        observed: true,
+    }
+}
+
+/// The image of a pod template's container: the named one, else the one named by `kubectl.kubernetes.io/default-container`,
+/// else the first. None when there is no such container.
+pub fn container_image<'a>(template: &'a Value, container: Option<&str>) -> Option<&'a str> {
+    let containers = template["spec"]["containers"].as_array()?;
+    let named =
+        container.or_else(|| template["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str());
+    let found = match (named, container) {
+        (Some(name), _) => containers.iter().find(|c| c["name"] == name),
+        (None, _) => None,
+    };
+    let found = if container.is_some() { found } else { found.or_else(|| containers.first()) };
+    found?["image"].as_str()
+}
+
+/// The version of a pod template's container, where its image says one.
+fn template_version(template: Option<&Value>, container: Option<&str>) -> Option<Text> {
+    image::version(container_image(template?, container)?).map(Text::scrub)
+}
+
+/// A count from the API: never negative, absent counts as 0.
+fn count(object: &Object, pointer: &str) -> u32 {
+    u32::try_from(object.int(pointer).unwrap_or_default()).unwrap_or_default()
+}
+
+/// Who holds a workload, for the line that says what it waits for.
+fn hold_line(by: &Text) -> Text {
+    if by.is_empty() {
+        Text::scrub("held by hand (spec.paused): a person to resume it")
+    } else {
+        crate::text!("held by {by}: a person to resume it")
+    }
 }
