@@ -11,6 +11,8 @@ pub mod object;
 pub mod owner;
 pub mod series;
 pub mod snapshot;
+pub mod template;
 pub mod text;
 pub mod verb;
+pub mod verified;
 pub mod workload;

@@ -11,6 +11,17 @@ use super::text::Text;
 /// How long a confirmation covers effects of its order: longest time a verb may take, start to read-back.
 pub const CONFIRMED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
+/// Who orders, when and why. Every intent carries it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Order {
+    /// The person, as the kubeconfig or the system names them.
+    pub who: Text,
+    /// When.
+    pub when: Timestamp,
+    /// Why; empty when not asked for.
+    pub why: Text,
+}
+
 /// Why a verb does nothing: what stands against it and what to do instead.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {

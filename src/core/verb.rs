@@ -5,9 +5,12 @@
 use jiff::Timestamp;
 
 use super::confirm::Refusal;
-use super::effect::Effect;
+use super::effect::{Direction, Effect};
 use super::object::{Object, ObjectRef};
 use super::text::Text;
+use super::workload::Workload;
+
+pub use super::confirm::Order;
 
 /// The verbs a workload knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,15 +51,16 @@ pub enum FlagSetting {
     Percent(u8),
 }
 
-/// Who orders, when and why. Every intent carries it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Order {
-    /// The person, as the kubeconfig or the system names them.
-    pub who: Text,
-    /// When.
-    pub when: Timestamp,
-    /// Why; empty when not asked for.
-    pub why: Text,
+impl Verb {
+    /// Which way it moves traffic.
+    pub fn direction(&self) -> Direction {
+        match self {
+            Self::Pause | Self::Abort | Self::Undo => Direction::Safe,
+            Self::Start { .. } | Self::Resume | Self::Promote | Self::PromoteFull | Self::Retry | Self::Restart => {
+                Direction::Forward
+            }
+        }
+    }
 }
 
 /// All that a verb may look at. Raw objects, read freshly by whoever drives.
@@ -66,10 +70,14 @@ pub struct Facts {
     pub object: Option<Object>,
     /// The referenced workload of a Rollout with `workloadRef`, or the target of a Flagger Canary.
     pub target: Option<Object>,
+    /// The Deployment `<name>-primary` that Flagger keeps beside the target of a Canary.
+    pub primary: Option<Object>,
     /// Replica sets controlled by the workload (or its target).
     pub sets: Vec<Object>,
-    /// ConfigMaps that hold recorded templates of this workload.
+    /// ConfigMaps that hold recorded templates of this workload (label `footplate.dev/of` = its uid).
     pub records: Vec<Object>,
+    /// Pod hashes that were seen as stable, oldest first; may be empty. Evidence of what was live before.
+    pub was_stable: Vec<Text>,
     /// The analysis run of the current step, where one is.
     pub run: Option<Object>,
     /// A GitOps owner whose self-heal would revert a change of the spec.
@@ -100,4 +108,37 @@ pub struct Aim {
     pub workload: ObjectRef,
     /// By whom.
     pub order: Order,
+    /// The service's container; without it the pod's default or first one counts.
+    pub container: Option<Text>,
+    /// What the person saw when they ordered it; none where nobody looked (a pipeline). A verb whose ground has moved since
+    /// is not carried out on the new one.
+    pub seen: Option<Seen>,
+}
+
+/// What a person saw of a workload when they ordered a verb.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Seen {
+    /// Pod hash of the version that was moving.
+    pub hash: Text,
+    /// The step it stood at.
+    pub step: Option<u32>,
+    /// Why it paused; empty when it did not.
+    pub pause: Text,
+    /// True when it was held.
+    pub held: bool,
+    /// Pod hash that an undo was to go back to.
+    pub undo_to: Option<Text>,
+}
+
+impl Seen {
+    /// Of a workload as it is shown.
+    pub fn of(workload: &Workload) -> Self {
+        Self {
+            hash: workload.hash.clone(),
+            step: workload.step,
+            pause: workload.pause.as_ref().map(|p| p.reason.clone()).unwrap_or_default(),
+            held: workload.held,
+            undo_to: workload.undo_to.as_ref().map(|u| u.hash.clone()),
+        }
+    }
 }

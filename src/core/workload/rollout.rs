@@ -368,6 +368,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// Values to set at JSON pointers of the base; a null removes.
+    type Changes = Vec<(&'static str, Value)>;
+
     fn id() -> ObjectRef {
         ObjectRef {
             cluster: "prod".into(),
@@ -471,7 +474,7 @@ mod tests {
     #[test]
     fn phases_are_those_of_the_plugin() {
         let paused = || ("/status/pauseConditions", Value::Null);
-        let table: Vec<(Vec<(&str, Value)>, Phase, &str)> = vec![
+        let table: Vec<(Changes, Phase, &str)> = vec![
             (
                 vec![("/metadata/generation", json!(4))],
                 Phase::Progressing,
@@ -569,7 +572,7 @@ mod tests {
     #[test]
     fn weights_are_those_of_the_plugin() {
         let routing = "/spec/strategy/canary/trafficRouting";
-        let table: Vec<(Vec<(&str, Value)>, u32, u32, u32)> = vec![
+        let table: Vec<(Changes, u32, u32, u32)> = vec![
             (vec![], 25, 25, 100),
             (vec![("/status/currentStepIndex", json!(4))], 50, 25, 100),
             (vec![("/status/currentStepIndex", json!(6))], 100, 100, 100),
