@@ -20,7 +20,8 @@ declare -A programs=(
               kubectl-argo-rollouts=github.com/argoproj/argo-rollouts/cmd/kubectl-argo-rollouts"
   [kubernetes]="kube-apiserver=k8s.io/kubernetes/cmd/kube-apiserver
                 kube-controller-manager=k8s.io/kubernetes/cmd/kube-controller-manager
-                kube-scheduler=k8s.io/kubernetes/cmd/kube-scheduler"
+                kube-scheduler=k8s.io/kubernetes/cmd/kube-scheduler
+                kubectl=k8s.io/kubernetes/cmd/kubectl"
 )
 # Files of the modules that up.sh applies or reads, beside the binaries so that a cached build needs no module cache.
 declare -A extras=(

@@ -18,9 +18,7 @@ mkdir -p "$1"
 dir=$(cd "$1" && pwd)
 base=${2:-21000}
 
-for tool in kubectl openssl; do
-  command -v "$tool" >/dev/null || { echo "up.sh: $tool is not on PATH" >&2; exit 1; }
-done
+command -v openssl >/dev/null || { echo "up.sh: openssl is not on PATH" >&2; exit 1; }
 . "$here/processes.sh"
 
 bins=$("$here/build.sh" | paste -sd:)
