@@ -124,6 +124,18 @@ impl Caller {
         Fault { kind, what: text!("{asked}"), why: text!("{message} (HTTP {code})"), hint }
     }
 
+    /// A name that no object can have: servers decode a slash before they take a path apart, so it must never be sent.
+    pub fn unnameable(&self, asked: &Asked) -> Option<Fault> {
+        asked.kind?;
+        let bad = |name: &Text| matches!(name.as_str(), "." | "..") || name.contains(['/', '%']);
+        [&asked.namespace, &asked.name].into_iter().find(|name| bad(name)).map(|name| Fault {
+            kind: FaultKind::NotFound,
+            what: text!("{asked}"),
+            why: text!("no object can be called {name}"),
+            hint: Text::scrub("correct the name"),
+        })
+    }
+
     /// No answer in time.
     pub fn late(&self, asked: &Asked, seconds: u64) -> Fault {
         Fault {
@@ -322,6 +334,15 @@ mod tests {
         assert_eq!(unserved.kind, FaultKind::NoSuchKind);
         assert_eq!(unserved.why.as_str(), "https://10.0.0.1:6443 serves no rollouts.argoproj.io/v1alpha1");
         assert!(unserved.hint.contains("install Argo Rollouts"));
+    }
+
+    #[test]
+    fn names_cannot_leave_their_path() {
+        for name in ["..", ".", "a/../b", "a%2Fb"] {
+            let asked = Asked::object("get", "", &ObjectRef { name: name.into(), ..rollout() });
+            assert_eq!(caller().unnameable(&asked).map(|f| f.kind), Some(FaultKind::NotFound), "{name}");
+        }
+        assert_eq!(caller().unnameable(&Asked::object("get", "", &rollout())), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The object without what no view reads.
 pub(super) fn watched(kind: ObjectKind, mut raw: Value) -> Object {
     if let Some(metadata) = raw.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
+        managers(kind, metadata);
         metadata.remove("selfLink");
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.remove(LAST_APPLIED);
@@ -26,6 +26,20 @@ pub(super) fn watched(kind: ObjectKind, mut raw: Value) -> Object {
         _ => {}
     }
     Object::new(raw)
+}
+
+/// Of managed fields only who wrote stays, and only where a GitOps owner matters.
+fn managers(kind: ObjectKind, metadata: &mut Map<String, Value>) {
+    let Some(fields) = metadata.remove("managedFields") else { return };
+    if !matches!(kind, ObjectKind::Rollout | ObjectKind::Deployment | ObjectKind::Canary | ObjectKind::FeatureFlag) {
+        return;
+    }
+    let mut names: Vec<&str> =
+        fields.as_array().into_iter().flatten().filter_map(|field| field.get("manager")?.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let kept = names.into_iter().map(|name| serde_json::json!({ "manager": name })).collect();
+    metadata.insert("managedFields".to_owned(), Value::Array(kept));
 }
 
 fn template(spec: &mut Map<String, Value>) {
@@ -70,7 +84,7 @@ mod tests {
     #[test]
     fn bulk_goes_and_what_views_read_stays() {
         let raw = json!({
-            "metadata": {"name": "a", "managedFields": [{}], "annotations": {LAST_APPLIED: "{}", "footplate.dev/hold": "x"}},
+            "metadata": {"name": "a", "managedFields": [{"manager": "b", "fieldsV1": {}}, {"manager": "a"}, {"manager": "b"}], "annotations": {LAST_APPLIED: "{}", "footplate.dev/hold": "x"}},
             "spec": {"replicas": 3, "template": {
                 "metadata": {"labels": {"app": "a"}},
                 "spec": {"volumes": [{}], "containers": [{"name": "app", "image": "a:1", "env": [{}], "livenessProbe": {}}]}
@@ -80,7 +94,7 @@ mod tests {
         assert_eq!(
             *watched(ObjectKind::Rollout, raw).whole(),
             json!({
-                "metadata": {"name": "a", "annotations": {"footplate.dev/hold": "x"}},
+                "metadata": {"name": "a", "annotations": {"footplate.dev/hold": "x"}, "managedFields": [{"manager": "a"}, {"manager": "b"}]},
                 "spec": {"replicas": 3, "template": {
                     "metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "app", "image": "a:1"}]}
                 }},

@@ -86,10 +86,7 @@ pub(super) fn collection(kind: ObjectKind, namespace: &str) -> String {
 
 /// A name as one segment of a path or one value of a query.
 pub(super) fn segment(name: &str) -> String {
-    match name {
-        "." | ".." => name.replace('.', "%2E"),
-        name => utf8_percent_encode(name, SEGMENT).to_string(),
-    }
+    utf8_percent_encode(name, SEGMENT).to_string()
 }
 
 /// How clients are made, again when a plugin hands out a new client certificate.
@@ -154,6 +151,9 @@ impl Wire {
 
     /// Sends and waits for the head of the answer; the body may stream for as long as it likes.
     pub async fn open(&self, asked: &Asked, draft: &Draft, deadline: Duration) -> Result<Response<Body>, Fault> {
+        if let Some(fault) = self.caller.unnameable(asked) {
+            return Err(fault);
+        }
         let mut refused = None;
         loop {
             let grant = match &self.plugin {
@@ -321,12 +321,9 @@ mod tests {
     }
 
     #[test]
-    fn names_cannot_leave_their_segment() {
-        assert_eq!(
-            collection(ObjectKind::Rollout, "a/../b?x"),
-            "/apis/argoproj.io/v1alpha1/namespaces/a%2F..%2Fb%3Fx/rollouts"
-        );
-        assert_eq!(collection(ObjectKind::Pod, ".."), "/api/v1/namespaces/%2E%2E/pods");
+    fn names_are_encoded() {
+        assert_eq!(collection(ObjectKind::Rollout, "b?x"), "/apis/argoproj.io/v1alpha1/namespaces/b%3Fx/rollouts");
+        assert_eq!(collection(ObjectKind::Namespace, ""), "/api/v1/namespaces");
         assert_eq!(segment("billing-api_1.x~"), "billing-api_1.x~");
     }
 }
