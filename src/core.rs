@@ -3,12 +3,17 @@
 
 pub mod confirm;
 pub mod effect;
+pub mod finding;
 pub mod gate;
+pub mod graph;
 pub mod guard;
 pub mod image;
 pub mod layout;
+pub mod manifest;
 pub mod object;
 pub mod owner;
+pub mod plan;
+pub mod repository;
 pub mod series;
 pub mod snapshot;
 pub mod template;
