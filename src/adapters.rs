@@ -5,3 +5,4 @@ pub mod clock;
 pub mod conditions;
 pub mod journal;
 pub mod kubernetes;
+pub mod repo;

@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod adapters;
+pub mod cli;
 pub mod core;
 pub mod ports;
 pub mod rehearsal;

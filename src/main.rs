@@ -1,2 +1,19 @@
 //! The thin binary: wires the adapters in and hands over to the command line.
-fn main() {}
+
+use std::process::ExitCode;
+
+use footplate::adapters::repo::DiskRepo;
+use footplate::cli::{self, Wiring};
+
+fn main() -> ExitCode {
+    // One TLS provider for every client; a second installation is refused and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no runtime: {error}");
+            return ExitCode::from(3);
+        }
+    };
+    runtime.block_on(cli::run(Wiring { repo: Box::new(DiskRepo) }))
+}

@@ -2,14 +2,17 @@
 //! adapters implement them, only the binary and the tests wire them in. No code that does anything lives here.
 
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use crate::core::finding::Finding;
 use crate::core::guard::Cleared;
 use crate::core::object::{Object, ObjectKind, ObjectRef};
+use crate::core::repository::RawFile;
 use crate::core::snapshot::Point;
 use crate::core::text::Text;
 
@@ -188,4 +191,31 @@ pub trait FlagFile: Send + Sync {
     fn replace(&self, before: &str, after: &str) -> Result<(), Fault>;
     /// Where it is, for the screen.
     fn place(&self) -> Text;
+}
+
+/// Where an environment repository lies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Root {
+    /// Its root folder: the nearest ancestor of the manifest with a footplate.yaml, else the manifest's own folder.
+    pub folder: PathBuf,
+    /// The folder of services.
+    pub services: PathBuf,
+    /// The same as text for findings.
+    pub services_shown: Text,
+    /// The manifest.
+    pub manifest: RawFile,
+    /// The settings, where there are any.
+    pub footplate: Option<RawFile>,
+}
+
+/// An environment repository on disk. Files are read whole, up to a limit of size; what is no plain file, and what lies
+/// behind a symbolic link inside the repository, is refused. What is wrong comes back as a finding about the file.
+pub trait Repo: Send + Sync {
+    /// Finds the repository of a manifest. `services` stands in for the folder `services/` of the root.
+    fn open(&self, manifest: &Path, services: Option<&Path>) -> Result<Root, Box<Finding>>;
+    /// The service files: the folder's name, and the file or what is wrong with it; by name. A folder without a
+    /// service.yaml is left out.
+    fn services(&self, root: &Root) -> Result<Vec<(String, Result<RawFile, Box<Finding>>)>, Box<Finding>>;
+    /// A file at a path relative to the root.
+    fn read(&self, root: &Root, path: &str) -> Result<RawFile, Box<Finding>>;
 }

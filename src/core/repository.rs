@@ -123,8 +123,9 @@ impl Draft {
         self.findings.append(findings);
     }
 
-    /// Takes in something that was found while reading files.
-    pub fn finding(&mut self, finding: Finding) {
+    /// Takes in why a service file, or the folder of them, could not be read. Order is not judged then.
+    pub fn unreadable_service(&mut self, finding: Finding) {
+        self.broken = true;
         self.findings.push(finding);
     }
 
@@ -145,9 +146,7 @@ impl Draft {
         for (result, forward) in [(up, true), (down, false)] {
             match result {
                 Ok(raw) => {
-                    if let Some(file) = self.take(&raw) {
-                        let _ = (file, forward);
-                    }
+                    self.take(&raw);
                 }
                 Err(missing) => {
                     let Some(step) = &step else { continue };

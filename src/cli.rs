@@ -1,0 +1,149 @@
+//! The command line (design.md §6): arguments, and which file of `cli/` carries a command out. stdout is data, stderr is
+//! talk, the exit code is the answer. Real systems come in through [`Wiring`]; nothing here names an adapter.
+//!
+//! A new command: its arguments and `run` in a file of `cli/`, a variant of [`Command`], an arm in [`run`]. What it needs
+//! of the outside: a field of [`Wiring`], filled in by `main.rs`.
+
+pub mod console;
+pub mod failure;
+pub mod generate;
+pub mod log;
+pub mod plan;
+pub mod repository;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::ports::Repo;
+use console::Console;
+use failure::Failure;
+
+/// The real systems, as the binary wires them in.
+pub struct Wiring {
+    /// The environment repository.
+    pub repo: Box<dyn Repo>,
+}
+
+/// A terminal cockpit for release trains on Kubernetes.
+#[derive(Parser, Debug)]
+#[command(name = "footplate", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Where and how, for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Global {
+    /// Environment of footplate.yaml: its context, namespace and rules
+    #[arg(long, global = true, value_name = "NAME", env = "FOOTPLATE_ENV", help_heading = "Everywhere")]
+    pub env: Option<String>,
+    /// Kube context, in place of an environment
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "env", help_heading = "Everywhere")]
+    pub context: Option<String>,
+    /// Namespace, in place of an environment's
+    #[arg(long, short = 'n', global = true, value_name = "NAME", conflicts_with = "env", help_heading = "Everywhere")]
+    pub namespace: Option<String>,
+    /// Folder of services [default: services/ at the root of the repository]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
+    pub services: Option<PathBuf>,
+    /// Change nothing, whatever is ordered
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub read_only: bool,
+    /// Colour [NO_COLOR is heeded]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = false,
+        help_heading = "Everywhere"
+    )]
+    pub color: When,
+    /// Which characters to draw with
+    #[arg(long, global = true, value_name = "SET", default_value = "auto", help_heading = "Everywhere")]
+    pub glyphs: Glyphs,
+    /// Write a log there, one JSON object a line
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    pub log_file: Option<PathBuf>,
+    /// What goes into the log
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info",
+        requires = "log_file",
+        help_heading = "Everywhere"
+    )]
+    pub log_level: log::Level,
+}
+
+/// When to use colour.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum When {
+    /// On a terminal that can, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Which characters to draw with.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Glyphs {
+    /// Unicode where the locale is UTF-8.
+    #[default]
+    Auto,
+    /// Box drawing, braille, symbols.
+    Unicode,
+    /// Seven bits.
+    Ascii,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Show what a train of this release would do, and in which order
+    Plan(plan::PlanArgs),
+    /// Write completions or the man page to stdout
+    Generate(generate::GenerateArgs),
+}
+
+/// Reads the arguments, carries the command out, says what went wrong, answers with the exit code.
+pub async fn run(wiring: Wiring) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help and version are an answer (0), everything else is bad usage (2); clap knows which.
+            let _ = usage.print();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    let console = Console::new(cli.global.color, cli.global.glyphs);
+    let answer = match log::start(&cli.global) {
+        Ok(()) => carry_out(&cli, &wiring, &console).await,
+        Err(failure) => Err(failure),
+    };
+    match answer {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console.fail(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+async fn carry_out(cli: &Cli, wiring: &Wiring, console: &Console) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Plan(args) => plan::run(args, &cli.global, wiring, console),
+        Command::Generate(args) => generate::run(args, console),
+    }
+}
