@@ -208,6 +208,9 @@ pub struct Root {
     pub footplate: Option<RawFile>,
 }
 
+/// A file, or what is wrong with it.
+pub type FileRead = Result<RawFile, Box<Finding>>;
+
 /// An environment repository on disk. Files are read whole, up to a limit of size; what is no plain file, and what lies
 /// behind a symbolic link inside the repository, is refused. What is wrong comes back as a finding about the file.
 pub trait Repo: Send + Sync {
@@ -215,7 +218,7 @@ pub trait Repo: Send + Sync {
     fn open(&self, manifest: &Path, services: Option<&Path>) -> Result<Root, Box<Finding>>;
     /// The service files: the folder's name, and the file or what is wrong with it; by name. A folder without a
     /// service.yaml is left out.
-    fn services(&self, root: &Root) -> Result<Vec<(String, Result<RawFile, Box<Finding>>)>, Box<Finding>>;
+    fn services(&self, root: &Root) -> Result<Vec<(String, FileRead)>, Box<Finding>>;
     /// A file at a path relative to the root.
-    fn read(&self, root: &Root, path: &str) -> Result<RawFile, Box<Finding>>;
+    fn read(&self, root: &Root, path: &str) -> FileRead;
 }

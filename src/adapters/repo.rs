@@ -12,7 +12,7 @@ use crate::core::finding::Finding;
 use crate::core::manifest::yaml::BYTES_MAX;
 use crate::core::repository::RawFile;
 use crate::core::text::Text;
-use crate::ports::{Repo, Root};
+use crate::ports::{FileRead, Repo, Root};
 use crate::text;
 
 /// Most service folders read.
@@ -49,7 +49,7 @@ impl Repo for DiskRepo {
         Ok(Root { folder, services, services_shown, manifest, footplate })
     }
 
-    fn services(&self, root: &Root) -> Result<Vec<(String, Result<RawFile, Box<Finding>>)>, Box<Finding>> {
+    fn services(&self, root: &Root) -> Result<Vec<(String, FileRead)>, Box<Finding>> {
         let entries = std::fs::read_dir(&root.services).map_err(|error| {
             let fix =
                 text!("each service has {}/<name>/service.yaml; --services names another folder", root.services_shown);
@@ -89,7 +89,7 @@ impl Repo for DiskRepo {
         Ok(out)
     }
 
-    fn read(&self, root: &Root, path: &str) -> Result<RawFile, Box<Finding>> {
+    fn read(&self, root: &Root, path: &str) -> FileRead {
         let relative = Path::new(path);
         let full = root.folder.join(relative);
         let shown = shown(&full);
@@ -123,7 +123,7 @@ fn link(file: Text) -> Box<Finding> {
 }
 
 /// Reads a plain file up to the limit; never blocks on what is none (a pipe, a device).
-fn read_file(path: &Path, shown: Text, follow: bool) -> Result<RawFile, Box<Finding>> {
+fn read_file(path: &Path, shown: Text, follow: bool) -> FileRead {
     let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     if !follow {
         flags |= OFlags::NOFOLLOW;
