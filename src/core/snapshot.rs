@@ -177,6 +177,8 @@ pub struct FlagView {
     pub key: Text,
     /// Where it lives (`featureflag payments/payments-flags`).
     pub source: Text,
+    /// The object it lives in; none when that is a file.
+    pub object: Option<ObjectRef>,
     /// `on`, `off`, `25 %`, or the variant's name; none when unknown.
     pub now: Option<Text>,
     /// The value at the end of the train; none when the release does not name it.
