@@ -5,4 +5,5 @@ pub mod clock;
 pub mod conditions;
 pub mod journal;
 pub mod kubernetes;
+pub mod prometheus;
 pub mod repo;
