@@ -202,8 +202,8 @@ pub struct Root {
     pub services: PathBuf,
     /// The same as text for findings.
     pub services_shown: Text,
-    /// The manifest.
-    pub manifest: RawFile,
+    /// The manifest; none when none was named and the root has no release.yaml.
+    pub manifest: Option<RawFile>,
     /// The settings, where there are any.
     pub footplate: Option<RawFile>,
 }
@@ -214,8 +214,9 @@ pub type FileRead = Result<RawFile, Box<Finding>>;
 /// An environment repository on disk. Files are read whole, up to a limit of size; what is no plain file, and what lies
 /// behind a symbolic link inside the repository, is refused. What is wrong comes back as a finding about the file.
 pub trait Repo: Send + Sync {
-    /// Finds the repository of a manifest. `services` stands in for the folder `services/` of the root.
-    fn open(&self, manifest: &Path, services: Option<&Path>) -> Result<Root, Box<Finding>>;
+    /// Finds the repository of a manifest; without one, that of the folder the person is in, whose release.yaml, if there
+    /// is one, is the manifest. `services` stands in for the folder `services/` of the root.
+    fn open(&self, manifest: Option<&Path>, services: Option<&Path>) -> Result<Root, Box<Finding>>;
     /// The service files: the folder's name, and the file or what is wrong with it; by name. A folder without a
     /// service.yaml is left out.
     fn services(&self, root: &Root) -> Result<Vec<(String, FileRead)>, Box<Finding>>;

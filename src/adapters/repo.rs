@@ -23,29 +23,30 @@ const SERVICES_MAX: usize = 100_000;
 pub struct DiskRepo;
 
 impl Repo for DiskRepo {
-    fn open(&self, manifest: &Path, services: Option<&Path>) -> Result<Root, Box<Finding>> {
-        let shown = shown(manifest);
-        // The manifest itself may be reached by a link: the person named it. What it names may not.
-        let real = manifest.canonicalize().map_err(|error| {
-            let fix = match error.kind() {
-                ErrorKind::NotFound => text!("name a release manifest, such as release.yaml"),
-                _ => text!("make it readable"),
-            };
-            wrong(shown.clone(), &error, fix)
-        })?;
-        let manifest = read_file(&real, shown, true)?;
-        let home = real.parent().unwrap_or(Path::new("/"));
-        let marked = home.ancestors().find(|folder| folder.join("footplate.yaml").symlink_metadata().is_ok());
-        let folder = marked.unwrap_or(home).to_owned();
-        let footplate = match marked {
-            Some(folder) => {
-                let path = folder.join("footplate.yaml");
-                Some(read_file(&path, self::shown(&path), false)?)
-            }
-            None => None,
-        };
+    fn open(&self, manifest: Option<&Path>, services: Option<&Path>) -> Result<Root, Box<Finding>> {
+        let mut home = here();
+        let mut named = None;
+        if let Some(path) = manifest {
+            let shown = shown(path);
+            // The manifest itself may be reached by a link: the person named it. What it names may not.
+            let real = path.canonicalize().map_err(|error| {
+                let fix = match error.kind() {
+                    ErrorKind::NotFound => text!("name a release manifest, such as release.yaml"),
+                    _ => text!("make it readable"),
+                };
+                wrong(shown.clone(), &error, fix)
+            })?;
+            named = Some(read_file(&real, shown, true)?);
+            home = real.parent().unwrap_or(Path::new("/")).to_owned();
+        }
+        let there = |path: &Path| path.symlink_metadata().is_ok();
+        let read =
+            |path: PathBuf| if there(&path) { read_file(&path, shown(&path), false).map(Some) } else { Ok(None) };
+        let folder = home.ancestors().find(|folder| there(&folder.join("footplate.yaml"))).unwrap_or(&home).to_owned();
+        let footplate = read(folder.join("footplate.yaml"))?;
+        let manifest = if named.is_some() { named } else { read(folder.join("release.yaml"))? };
         let services = services.map_or_else(|| folder.join("services"), Path::to_owned);
-        let services_shown = self::shown(&services);
+        let services_shown = shown(&services);
         Ok(Root { folder, services, services_shown, manifest, footplate })
     }
 
@@ -152,9 +153,14 @@ fn read_file(path: &Path, shown: Text, follow: bool) -> FileRead {
     Ok(RawFile { name: shown.clone(), bytes })
 }
 
+/// The folder the person is in.
+fn here() -> PathBuf {
+    std::env::current_dir().unwrap_or_default()
+}
+
 /// A path as the person can open it from where he is: relative where it lies below or above this folder.
 fn shown(path: &Path) -> Text {
-    let here = std::env::current_dir().unwrap_or_default();
+    let here = here();
     let name = |path: &Path| text!("{}", path.display());
     let full = if path.is_absolute() { path.to_owned() } else { here.join(path) };
     if let Ok(below) = full.strip_prefix(&here)
@@ -183,7 +189,7 @@ mod tests {
         std::fs::write(dir.path().join("footplate.yaml"), "x").unwrap();
         std::fs::create_dir_all(dir.path().join("releases")).unwrap();
         std::fs::write(dir.path().join("releases/a.yaml"), "manifest").unwrap();
-        let root = DiskRepo.open(&dir.path().join("releases/a.yaml"), None).unwrap();
+        let root = DiskRepo.open(Some(&dir.path().join("releases/a.yaml")), None).unwrap();
         (dir, root)
     }
 
@@ -191,7 +197,7 @@ mod tests {
     fn the_root_is_the_nearest_ancestor_with_settings() {
         let (dir, root) = folder();
         assert_eq!(root.folder, dir.path().canonicalize().unwrap());
-        assert_eq!(root.manifest.bytes, b"manifest");
+        assert_eq!(root.manifest.unwrap().bytes, b"manifest");
         assert_eq!(root.footplate.unwrap().bytes, b"x");
     }
 

@@ -7,37 +7,103 @@ use super::console::Console;
 use super::failure::{Failure, FailureKind};
 use super::{Global, Wiring};
 use crate::core::finding::{Finding, Findings};
-use crate::core::repository::{Draft, Repository};
+use crate::core::manifest::{Environment, Footplate};
+use crate::core::repository::{Draft, Repository, settings, unknown_environment};
+use crate::core::text::Text;
+use crate::ports::Root;
 use crate::text;
 
-/// Loads the repository; warnings and errors go to stderr.
+/// What is known in the place where a command was given.
+#[derive(Debug)]
+pub struct Here {
+    /// The settings; defaults where there is no footplate.yaml.
+    pub footplate: Footplate,
+    /// The environment that was asked for.
+    pub environment: Option<Environment>,
+    /// The repository with its release; none where there is no manifest or it has errors.
+    pub repository: Option<Repository>,
+    /// What is wrong with the manifest, already said. A safe verb goes on without it, everything else ends here.
+    pub broken: Option<Failure>,
+}
+
+/// Loads the repository of a manifest; warnings and errors go to stderr.
 pub fn load(manifest: &Path, global: &Global, wiring: &Wiring, console: &Console) -> Result<Repository, Failure> {
-    match read(manifest, global, wiring) {
+    let root = open(Some(manifest), global, wiring, console)?;
+    match read(&root, global, wiring) {
         Ok(repository) => {
             console.findings(&repository.warnings);
             Ok(repository)
         }
-        Err(findings) => {
-            console.findings(&findings.sorted());
-            let (errors, warnings) = findings.count();
-            let plural = |n: usize| if n == 1 { "" } else { "s" };
-            let also =
-                if warnings == 0 { String::new() } else { format!(" and {warnings} warning{}", plural(warnings)) };
-            let what = text!("{}: {errors} error{}{also}", manifest.display(), plural(errors));
-            Err(Failure::new(FailureKind::Input, what, ""))
-        }
+        Err(findings) => Err(told(&root, &findings, console)),
     }
 }
 
-fn read(manifest: &Path, global: &Global, wiring: &Wiring) -> Result<Repository, Findings> {
-    let one = |finding: Box<Finding>| {
-        let mut findings = Findings::default();
-        findings.push(*finding);
-        findings
+/// Loads what there is where the command was given: settings, environment, and the release, if a manifest is named or
+/// the root has a release.yaml. Fails only when the environment that was asked for cannot be known.
+pub fn here(manifest: Option<&Path>, global: &Global, wiring: &Wiring, console: &Console) -> Result<Here, Failure> {
+    let root = open(manifest, global, wiring, console)?;
+    let mut here = Here { footplate: Footplate::default(), environment: None, repository: None, broken: None };
+    match root.footplate.as_ref().map(|raw| settings(raw, zone_known)) {
+        Some(Err(findings)) => {
+            let failure = told(&root, &findings, console);
+            if global.env.is_some() {
+                return Err(Failure { hint: "mend it, or use --context and --namespace".into(), ..failure });
+            }
+            here.broken = Some(failure);
+            return Ok(here);
+        }
+        Some(Ok(footplate)) => here.footplate = footplate,
+        None => {}
+    }
+    if let Some(name) = &global.env {
+        here.environment = here.footplate.environment(name).cloned();
+        if here.environment.is_none() {
+            return Err(told(&root, &one(unknown_environment(name, &here.footplate)), console));
+        }
+    }
+    if root.manifest.is_some() {
+        match read(&root, global, wiring) {
+            Ok(repository) => here.repository = Some(repository),
+            Err(findings) => here.broken = Some(told(&root, &findings, console)),
+        }
+    }
+    Ok(here)
+}
+
+fn open(manifest: Option<&Path>, global: &Global, wiring: &Wiring, console: &Console) -> Result<Root, Failure> {
+    wiring.repo.open(manifest, global.services.as_deref()).map_err(|finding| {
+        let file = finding.file.clone();
+        console.findings(&[*finding]);
+        Failure::new(FailureKind::Input, text!("{file} cannot be used"), "")
+    })
+}
+
+fn told(root: &Root, findings: &Findings, console: &Console) -> Failure {
+    console.findings(&findings.sorted());
+    let (errors, warnings) = findings.count();
+    let plural = |n: usize| if n == 1 { "" } else { "s" };
+    let also = if warnings == 0 { String::new() } else { format!(" and {warnings} warning{}", plural(warnings)) };
+    let name = root.manifest.as_ref().map_or_else(|| Text::scrub("footplate.yaml"), |m| m.name.clone());
+    Failure::new(FailureKind::Input, text!("{name}: {errors} error{}{also}", plural(errors)), "")
+}
+
+fn one(finding: Finding) -> Findings {
+    let mut findings = Findings::default();
+    findings.push(finding);
+    findings
+}
+
+fn zone_known(name: &str) -> bool {
+    jiff::tz::TimeZone::get(name).is_ok()
+}
+
+fn read(root: &Root, global: &Global, wiring: &Wiring) -> Result<Repository, Findings> {
+    let Some(manifest) = &root.manifest else {
+        let finding = Finding::file("release.yaml".into(), "the file is not there".into(), "name a manifest".into());
+        return Err(one(finding));
     };
-    let root = wiring.repo.open(manifest, global.services.as_deref()).map_err(one)?;
-    let mut draft = Draft::new(&root.manifest, root.footplate.as_ref(), root.services_shown.clone());
-    match wiring.repo.services(&root) {
+    let mut draft = Draft::new(manifest, root.footplate.as_ref(), root.services_shown.clone());
+    match wiring.repo.services(root) {
         Ok(services) => {
             for (folder, file) in services {
                 match file {
@@ -49,9 +115,9 @@ fn read(manifest: &Path, global: &Global, wiring: &Wiring) -> Result<Repository,
         Err(finding) => draft.unreadable_service(*finding),
     }
     for paths in draft.scripts() {
-        let up = wiring.repo.read(&root, &paths.up).map_err(|f| *f);
-        let down = wiring.repo.read(&root, &paths.down).map_err(|f| *f);
+        let up = wiring.repo.read(root, &paths.up).map_err(|f| *f);
+        let down = wiring.repo.read(root, &paths.down).map_err(|f| *f);
         draft.script(&paths, up, down);
     }
-    draft.finish(global.env.as_deref(), |zone| jiff::tz::TimeZone::get(zone).is_ok())
+    draft.finish(global.env.as_deref(), zone_known)
 }

@@ -208,6 +208,26 @@ impl Draft {
     }
 }
 
+/// Reads the settings alone, for commands that go without a release.
+pub fn settings(raw: &RawFile, zone_known: impl Fn(&str) -> bool) -> Result<Footplate, Findings> {
+    let mut sources = Sources::default();
+    let mut findings = Findings::default();
+    match yaml::decode(&mut sources, &raw.name, &raw.bytes) {
+        Err(finding) => findings.push(*finding),
+        Ok(file) => {
+            let (footplate, found) = footplate::read(&sources, file);
+            findings = found;
+            if let Some(footplate) = footplate {
+                findings.append(footplate.check_zones(&sources, zone_known));
+                if !findings.any_error() {
+                    return Ok(footplate);
+                }
+            }
+        }
+    }
+    Err(findings)
+}
+
 /// SHA-256 in lower-case hex.
 fn sha256(bytes: &[u8]) -> Text {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
@@ -215,7 +235,8 @@ fn sha256(bytes: &[u8]) -> Text {
     Text::scrub(&hex)
 }
 
-fn unknown_environment(name: &str, footplate: &Footplate) -> Finding {
+/// That no environment has this name.
+pub fn unknown_environment(name: &str, footplate: &Footplate) -> Finding {
     let known: Vec<&str> = footplate.environments.iter().map(|e| &*e.name).collect();
     let fix = match nearest(name, known.iter().copied()) {
         Some(near) => text!("did you mean `--env {near}`?"),
