@@ -166,6 +166,8 @@ pub struct GateView {
     pub failures_left: Option<u32>,
     /// Seconds between measurements; 0 when unknown.
     pub interval_s: u32,
+    /// How old the newest scrape behind the value was, in seconds; none when unknown.
+    pub age_s: Option<u32>,
     /// What is missing or wrong, in one line; empty when nothing.
     pub note: Text,
 }
