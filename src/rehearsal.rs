@@ -3,8 +3,10 @@
 //! sharing code with it; it never reads the wall clock (time is [`store::Store::set_now`]) and draws randomness from
 //! the store's seed alone: same seed and requests, same run.
 
+pub mod api;
 pub mod kinds;
 pub mod refusal;
+pub mod serve;
 pub mod store;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
