@@ -146,6 +146,11 @@ impl Call<'_> {
             ("patch", None | Some("status" | "scale")) => write::patch(self),
             ("delete", None) => write::delete(self),
             ("deletecollection", None) => write::delete_collection(self),
+            (_, Some("log" | "exec" | "attach" | "portforward")) if *target.kind == super::kinds::POD => {
+                let what = target.sub.as_deref().unwrap_or_default();
+                let message = format!("pods/{what} is not there: the pods of a rehearsal cluster run no containers");
+                Err(Refusal::new(404, "NotFound", message))
+            }
             _ => Err(method_not_allowed()),
         }
     }

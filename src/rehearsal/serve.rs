@@ -112,7 +112,9 @@ mod tests {
             }
             is_local(&headers)
         };
-        assert!(local(&[("host", "127.0.0.1:8001")]) && local(&[("host", "localhost:1")]) && local(&[("host", "[::1]:1")]));
+        assert!(
+            local(&[("host", "127.0.0.1:8001")]) && local(&[("host", "localhost:1")]) && local(&[("host", "[::1]:1")])
+        );
         assert!(!local(&[("host", "rebound.example.com:8001")]));
         assert!(!local(&[("host", "127.0.0.1:8001"), ("origin", "https://example.com")]));
     }
