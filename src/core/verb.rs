@@ -6,11 +6,22 @@ use jiff::Timestamp;
 
 use super::confirm::Refusal;
 use super::effect::{Direction, Effect};
-use super::object::{Object, ObjectRef};
+use super::object::{Object, ObjectKind, ObjectRef};
 use super::text::Text;
+use super::verified::Verified;
 use super::workload::Workload;
 
 pub use super::confirm::Order;
+
+mod draft;
+#[cfg(test)]
+mod model;
+mod rollout;
+#[cfg(test)]
+mod tests;
+
+/// How often one verb sends before it gives up: each time the object had changed under its tests.
+const ATTEMPTS_MAX: u32 = 12;
 
 /// The verbs a workload knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -141,4 +152,85 @@ impl Seen {
             undo_to: workload.undo_to.as_ref().map(|u| u.hash.clone()),
         }
     }
+}
+
+/// An order being carried out. Whoever drives it reads fresh facts, calls [`Procedure::next`], does what it says, and reads
+/// again; also after a 422 (a test failed: something moved) and after a timeout (it may or may not have landed). The
+/// procedure tells from the facts alone what is left to do.
+#[derive(Clone, Debug)]
+pub struct Procedure {
+    aim: Aim,
+    verified: Option<Verified>,
+    machine: rollout::Machine,
+}
+
+impl Procedure {
+    /// Takes an order. A deploy needs a verified value; without one it is refused.
+    pub fn new(aim: Aim, verified: Option<Verified>) -> Self {
+        Self { aim, verified, machine: rollout::Machine::new() }
+    }
+
+    /// What is ordered.
+    pub fn aim(&self) -> &Aim {
+        &self.aim
+    }
+
+    /// What to do next, by these facts.
+    pub fn next(&mut self, facts: &Facts) -> Next {
+        let Some(object) = &facts.object else {
+            return refused(crate::text!("{} is not there", self.aim.workload), "check its name and namespace");
+        };
+        if object.raw("/metadata/deletionTimestamp").is_some() {
+            return refused(crate::text!("{} is being deleted", self.aim.workload), "nothing can be done with it");
+        }
+        if self.aim.workload.kind != ObjectKind::Rollout {
+            return refused(crate::text!("{} is no Rollout", self.aim.workload), "use its own tools");
+        }
+        self.machine.next(&self.aim, self.verified.as_ref(), object, facts)
+    }
+}
+
+/// Counts what was sent, so that an object that never stops changing is given up.
+#[derive(Clone, Copy, Default, Debug)]
+struct Attempts(u32);
+
+impl Attempts {
+    /// True when something was sent already.
+    fn any(self) -> bool {
+        self.0 > 0
+    }
+
+    fn send(&mut self, effect: Box<Effect>) -> Next {
+        if self.0 >= ATTEMPTS_MAX {
+            return refused(
+                crate::text!("{} changes again each time, {} writes came to nothing", effect.object, self.0),
+                "find out who writes it (a GitOps controller, another hand), then order it again",
+            );
+        }
+        self.0 += 1;
+        Next::Send(effect)
+    }
+}
+
+fn wait(what: &str) -> Next {
+    Next::Wait(Text::scrub(what))
+}
+
+fn done(what: Text) -> Next {
+    Next::Done(what)
+}
+
+fn refused(why: Text, hint: &str) -> Next {
+    Next::Refused(Refusal { why, hint: Text::scrub(hint), already: false })
+}
+
+fn refused_already(why: Text, hint: &str) -> Next {
+    Next::Refused(Refusal { why, hint: Text::scrub(hint), already: true })
+}
+
+fn unverified(name: &Text) -> Next {
+    refused(
+        crate::text!("nothing verifies the version for {name}"),
+        "let its checks pass, record a waiver, or order it by hand",
+    )
 }

@@ -14,8 +14,8 @@ pub mod before;
 mod canary;
 mod deployment;
 mod duration;
-mod rollout;
-mod sets;
+pub(crate) mod rollout;
+pub(crate) mod sets;
 
 /// The four phases of the Argo Rollouts plugin; other kinds are mapped onto them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]

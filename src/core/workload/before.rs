@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::sets::{self, Set};
 use super::{Related, UndoPath, UndoTo, template_version};
 use crate::core::object::{Object, ObjectKind};
+use crate::core::template;
 use crate::core::text::Text;
 
 /// The annotation that names the pod hash which was live before our last deploy.
@@ -29,7 +30,8 @@ pub fn rollout<'a>(
     if stable.is_empty() {
         return (UndoPath::NotReady(Text::scrub("nothing was live before: this is its first deploy")), None);
     }
-    let unseen = template_unseen(object, sets, related);
+    let template = live_template(object, related);
+    let unseen = !super::rollout::observed(object) && deploy_unseen(object, sets, template);
     if current != stable || unseen {
         return match sets::find(sets, stable) {
             Some(set) => (UndoPath::ToStable, Some(to(set, container, true))),
@@ -38,7 +40,6 @@ pub fn rollout<'a>(
             }
         };
     }
-    let template = live_template(object, related);
     let (set, known) = match before(ObjectKind::Rollout, object, template, current, sets, related) {
         Ok(found) => found,
         Err(path) => return (path, None),
@@ -81,16 +82,12 @@ pub fn live_template<'a>(object: &'a Object, related: &Related<'a>) -> Option<&'
     }
 }
 
-/// True while the template names another image than the replica set of `currentPodHash` runs: a deploy that the controller
-/// has not picked up yet.
-fn template_unseen(object: &Object, sets: &[Set<'_>], related: &Related<'_>) -> bool {
+/// True while the template says something that the replica set of `currentPodHash` does not: a deploy that the controller has
+/// not picked up yet. A change of the spec outside the template (a hold, a replica count) is none.
+pub fn deploy_unseen(object: &Object, sets: &[Set<'_>], template: Option<&Value>) -> bool {
     let current = object.str("/status/currentPodHash").unwrap_or_default();
-    let images = |t: &Value| -> Vec<String> {
-        let containers = t["spec"]["containers"].as_array();
-        containers.into_iter().flatten().map(|c| c["image"].as_str().unwrap_or_default().to_owned()).collect()
-    };
-    match (sets::find(sets, current).and_then(|s| s.object.raw("/spec/template")), live_template(object, related)) {
-        (Some(seen), Some(live)) => images(seen) != images(live),
+    match (sets::find(sets, current).and_then(|s| s.object.raw("/spec/template")), template) {
+        (Some(seen), Some(live)) => !template::holds(seen, live),
         _ => false,
     }
 }
