@@ -378,7 +378,8 @@ mod tests {
             let begun = std::time::Instant::now();
             let said = conditions.holds(condition, &sample(1000)).await;
             let took = begun.elapsed();
-            assert!(took < DEADLINE, "{took:?} for {condition:.60}");
+            // One that does not end is given up at the deadline, which returns a moment after it.
+            assert!(took < DEADLINE + Duration::from_secs(1), "{took:?} for {condition:.60}");
             if let Err(why) = said {
                 assert!(!why.chars().any(crate::core::text::is_hostile));
                 assert!(why.len() < 300, "{why}");
