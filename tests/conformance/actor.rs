@@ -30,16 +30,23 @@ pub struct Actor {
 impl Actor {
     pub fn new(client: kube::Client, namespace: &str) -> Self {
         let name = Text::scrub("conformance");
-        let identity = Identity { context: name.clone(), server: name.clone(), user: name, namespace: Text::scrub(namespace) };
+        let identity =
+            Identity { context: name.clone(), server: name.clone(), user: name, namespace: Text::scrub(namespace) };
         Self { cluster: Kubernetes::over(client, identity), namespace: Text::scrub(namespace) }
     }
 
     fn at(&self, kind: ObjectKind, name: &str) -> ObjectRef {
-        ObjectRef { cluster: Text::scrub("conformance"), kind, namespace: self.namespace.clone(), name: Text::scrub(name) }
+        ObjectRef {
+            cluster: Text::scrub("conformance"),
+            kind,
+            namespace: self.namespace.clone(),
+            name: Text::scrub(name),
+        }
     }
 
     async fn list(&self, kind: ObjectKind) -> Result<Vec<Object>, String> {
-        let interest = Interest { kind, namespace: self.namespace.clone(), labels: Text::default(), fields: Text::default() };
+        let interest =
+            Interest { kind, namespace: self.namespace.clone(), labels: Text::default(), fields: Text::default() };
         self.cluster.list(&interest).await.map_err(|f| format!("{f}"))
     }
 
@@ -57,7 +64,8 @@ impl Actor {
         let owner = object.as_ref().and_then(gitops_owner);
         let sets = self.list(ObjectKind::ReplicaSet).await?;
         let now = self.time();
-        let facts = Facts { object, target, primary: None, sets, records: Vec::new(), was_stable: Vec::new(), run, owner, now };
+        let facts =
+            Facts { object, target, primary: None, sets, records: Vec::new(), was_stable: Vec::new(), run, owner, now };
         Ok((facts, runs))
     }
 
@@ -88,7 +96,8 @@ impl Actor {
     }
 
     async fn drive(&self, verb: Verb, seen: Option<Seen>) -> Result<Outcome, String> {
-        let order = Order { who: Text::scrub("conformance"), when: self.time(), why: Text::scrub("a case of the table") };
+        let order =
+            Order { who: Text::scrub("conformance"), when: self.time(), why: Text::scrub("a case of the table") };
         let verified = Verified::by_hand(&order).map_err(|r| r.why.to_string())?;
         let targets = vec![self.at(ObjectKind::Rollout, "app"), self.at(ObjectKind::Deployment, "app")];
         let question = Question { level: Confirm::None, direction: verb.direction(), targets };

@@ -178,7 +178,8 @@ async fn promote_at_once(s: &Stage) -> Play {
 /// Two pauses in a row, with no weight between them: the shape in which a blind second promote skips one.
 fn two_pauses() -> serde_json::Value {
     let mut r = basic(4);
-    r["spec"]["strategy"]["canary"]["steps"] = json!([{"setWeight": 25}, {"pause": {}}, {"pause": {}}, {"setWeight": 50}, {"pause": {}}]);
+    r["spec"]["strategy"]["canary"]["steps"] =
+        json!([{"setWeight": 25}, {"pause": {}}, {"pause": {}}, {"setWeight": 50}, {"pause": {}}]);
     r
 }
 
@@ -209,7 +210,11 @@ async fn abort_basic(s: &Stage) -> Play {
     s.rollout(basic(4)).await?;
     to_first_pause(s).await?;
     s.done(Verb::Abort).await?;
-    let w = s.until("no canary pod", |w| w.phase == Phase::Degraded && pods(w, Role::Canary) == 0 && pods(w, Role::Stable) == 4).await?;
+    let w = s
+        .until("no canary pod", |w| {
+            w.phase == Phase::Degraded && pods(w, Role::Canary) == 0 && pods(w, Role::Stable) == 4
+        })
+        .await?;
     s.same("aborted", w.aborted, true)?;
     s.same("set weight", w.set_weight, Some(0))?;
     s.same("actual weight", w.actual_weight, Some(0))?;
@@ -371,12 +376,15 @@ async fn undo_twice(s: &Stage) -> Play {
 }
 
 async fn pause_holds(s: &Stage) -> Play {
-    s.rollout(basic(4)).await?;
+    let mut r = basic(4);
+    r["spec"]["strategy"]["canary"]["steps"][3] = json!({"pause": {"duration": "8s"}});
+    s.rollout(r).await?;
     to_first_pause(s).await?;
     s.done(Verb::Promote).await?;
     s.until("timed pause", |w| paused_at(w, 3)).await?;
     s.done(Verb::Pause).await?;
-    let w = s.holds_still("held past the pause's end", 5, |w| w.held && at_step(w, 3) && w.phase == Phase::Paused).await?;
+    let w =
+        s.holds_still("held past the pause's end", 10, |w| w.held && at_step(w, 3) && w.phase == Phase::Paused).await?;
     s.same("reason", w.reason.as_str(), "manually paused")?;
     Ok(w)
 }
@@ -425,7 +433,8 @@ async fn resume_nothing(s: &Stage) -> Play {
 
 async fn promote_held(s: &Stage) -> Play {
     let mut r = basic(4);
-    r["spec"]["strategy"]["canary"]["steps"] = json!([{"setWeight": 25}, {"pause": {"duration": "4s"}}, {"setWeight": 50}, {"pause": {}}]);
+    r["spec"]["strategy"]["canary"]["steps"] =
+        json!([{"setWeight": 25}, {"pause": {"duration": "4s"}}, {"setWeight": 50}, {"pause": {}}]);
     s.rollout(r).await?;
     s.until("old version healthy", |w| healthy_on(w, OLD)).await?;
     s.patch(json!({"spec": {"paused": true}})).await?;
@@ -492,7 +501,11 @@ async fn scale_paused(s: &Stage) -> Play {
     s.rollout(basic(4)).await?;
     to_first_pause(s).await?;
     s.patch(json!({"spec": {"replicas": 8}})).await?;
-    let w = s.until("two canary pods of eight", |w| pods(w, Role::Canary) == 2 && pods(w, Role::Stable) == 6 && w.replicas.available == 8).await?;
+    let w = s
+        .until("two canary pods of eight", |w| {
+            pods(w, Role::Canary) == 2 && pods(w, Role::Stable) == 6 && w.replicas.available == 8
+        })
+        .await?;
     s.same("step", w.step, Some(1))?;
     s.same("actual weight", w.actual_weight, Some(25))?;
     Ok(w)
@@ -582,7 +595,8 @@ async fn routed_hold(s: &Stage) -> Play {
 
 async fn routed_scale(s: &Stage) -> Play {
     let mut r = routed(4);
-    r["spec"]["strategy"]["canary"]["steps"] = json!([{"setCanaryScale": {"replicas": 2}}, {"pause": {}}, {"setWeight": 25}, {"pause": {}}]);
+    r["spec"]["strategy"]["canary"]["steps"] =
+        json!([{"setCanaryScale": {"replicas": 2}}, {"pause": {}}, {"setWeight": 25}, {"pause": {}}]);
     s.rollout(r).await?;
     s.until("old version healthy", |w| healthy_on(w, OLD)).await?;
     s.image(NEW).await?;
@@ -680,8 +694,7 @@ async fn bg_full(s: &Stage) -> Play {
 /// A routed canary whose second step is an analysis of a constant.
 fn with_analysis(template: &str) -> serde_json::Value {
     let mut r = routed(4);
-    r["spec"]["strategy"]["canary"]["steps"] =
-        json!([{"setWeight": 25}, {"analysis": {"templates": [{"templateName": template}]}}, {"setWeight": 50}, {"pause": {}}]);
+    r["spec"]["strategy"]["canary"]["steps"] = json!([{"setWeight": 25}, {"analysis": {"templates": [{"templateName": template}]}}, {"setWeight": 50}, {"pause": {}}]);
     r
 }
 
@@ -732,7 +745,13 @@ async fn analysis_inconclusive_promote(s: &Stage) -> Play {
 
 async fn analysis_error(s: &Stage) -> Play {
     // An index into no data is an error; the fifth in a row is one too many.
-    s.template("nothing", "absent_of_course_metric", 1, json!({"successCondition": "result[0] < 0.02", "consecutiveErrorLimit": 1})).await?;
+    s.template(
+        "nothing",
+        "absent_of_course_metric",
+        1,
+        json!({"successCondition": "result[0] < 0.02", "consecutiveErrorLimit": 1}),
+    )
+    .await?;
     into_analysis(s, "nothing").await?;
     let w = s.until("aborted", |w| w.aborted && w.phase == Phase::Degraded).await?;
     s.starts("reason", &w.reason, "RolloutAborted: ")?;

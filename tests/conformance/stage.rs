@@ -80,7 +80,9 @@ impl Stage {
     /// Creates the Rollout and the Services and Ingress that its strategy names.
     pub async fn rollout(&self, rollout: Value) -> Result<(), String> {
         let strategy = &rollout["spec"]["strategy"];
-        for field in ["/canary/stableService", "/canary/canaryService", "/blueGreen/activeService", "/blueGreen/previewService"] {
+        for field in
+            ["/canary/stableService", "/canary/canaryService", "/blueGreen/activeService", "/blueGreen/previewService"]
+        {
             if let Some(name) = strategy.pointer(field).and_then(Value::as_str) {
                 self.create(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
                     "spec": {"selector": {"app": "app"}, "ports": [{"port": 80, "targetPort": 8080}]}}))
@@ -117,21 +119,29 @@ impl Stage {
         for (key, value) in metric.as_object().into_iter().flatten() {
             full[key.as_str()] = value.clone();
         }
-        self.create(json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisTemplate", "metadata": {"name": name},
-            "spec": {"metrics": [full]}}))
-            .await
+        self.create(
+            json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisTemplate", "metadata": {"name": name},
+            "spec": {"metrics": [full]}}),
+        )
+        .await
     }
 
     /// Merge patch of the Rollout, as another hand would do it.
     pub async fn patch(&self, patch: Value) -> Result<(), String> {
-        self.rollouts().patch("app", &PatchParams::default(), &Patch::Merge(patch)).await.map_err(|e| format!("patch: {e}"))?;
+        self.rollouts()
+            .patch("app", &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .map_err(|e| format!("patch: {e}"))?;
         Ok(())
     }
 
     /// Merge patch of its status.
     pub async fn patch_status(&self, patch: Value) -> Result<(), String> {
         let params = PatchParams::default();
-        self.rollouts().patch_status("app", &params, &Patch::Merge(patch)).await.map_err(|e| format!("patch status: {e}"))?;
+        self.rollouts()
+            .patch_status("app", &params, &Patch::Merge(patch))
+            .await
+            .map_err(|e| format!("patch status: {e}"))?;
         Ok(())
     }
 
@@ -225,7 +235,8 @@ impl Stage {
     /// How many events of a reason the Rollout has had.
     pub async fn event_count(&self, reason: &str) -> Result<i64, String> {
         let events = self.api("", "v1", "Event").list(&ListParams::default()).await.map_err(|e| e.to_string())?;
-        let ours = events.items.iter().filter(|e| e.data["reason"] == reason && e.data["involvedObject"]["name"] == "app");
+        let ours =
+            events.items.iter().filter(|e| e.data["reason"] == reason && e.data["involvedObject"]["name"] == "app");
         Ok(ours.map(|e| e.data["count"].as_i64().unwrap_or(1)).sum())
     }
 
@@ -239,7 +250,12 @@ impl Stage {
 
     pub async fn pod_names(&self) -> Result<Vec<String>, String> {
         let pods = self.api("", "v1", "Pod").list(&ListParams::default()).await.map_err(|e| e.to_string())?;
-        Ok(pods.items.into_iter().filter(|p| p.metadata.deletion_timestamp.is_none()).filter_map(|p| p.metadata.name).collect())
+        Ok(pods
+            .items
+            .into_iter()
+            .filter(|p| p.metadata.deletion_timestamp.is_none())
+            .filter_map(|p| p.metadata.name)
+            .collect())
     }
 
     pub async fn until_pods(&self, what: &str, so: impl Fn(&[String]) -> bool) -> Result<(), String> {
@@ -254,7 +270,11 @@ impl Stage {
 
     /// How many measurements the longest metric of any analysis run here still has.
     pub async fn measurements_kept(&self) -> Result<usize, String> {
-        let runs = self.api("argoproj.io", "v1alpha1", "AnalysisRun").list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+        let runs = self
+            .api("argoproj.io", "v1alpha1", "AnalysisRun")
+            .list(&ListParams::default())
+            .await
+            .map_err(|e| e.to_string())?;
         let kept = runs.items.iter().flat_map(|r| {
             let results = r.data["status"]["metricResults"].as_array().cloned().unwrap_or_default();
             results.into_iter().map(|m| m["measurements"].as_array().map_or(0, Vec::len))
@@ -325,7 +345,6 @@ pub fn routed(replicas: u32) -> Value {
 /// Blue-green that a person promotes.
 pub fn blue_green(replicas: u32) -> Value {
     let mut r = basic(replicas);
-    r["spec"]["strategy"] =
-        json!({"blueGreen": {"activeService": "app-active", "previewService": "app-preview", "autoPromotionEnabled": false}});
+    r["spec"]["strategy"] = json!({"blueGreen": {"activeService": "app-active", "previewService": "app-preview", "autoPromotionEnabled": false}});
     r
 }

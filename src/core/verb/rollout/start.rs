@@ -46,6 +46,10 @@ impl Start {
             return wait("the controller to see the last change");
         }
         if live == image.as_str() {
+            // The controller clears the mark of the version before only some writes after it has seen the new one.
+            if v.aborted() && self.from.as_deref() == Some(v.current) {
+                return wait("the controller to take up the new version");
+            }
             if v.aborted() {
                 return refused(crate::text!("{image} was aborted on {}", v.name()), "t tries it again");
             }
