@@ -10,6 +10,7 @@ pub mod guard;
 pub mod image;
 pub mod layout;
 pub mod manifest;
+pub mod migration;
 pub mod object;
 pub mod owner;
 pub mod plan;

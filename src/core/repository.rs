@@ -8,6 +8,7 @@ use super::finding::{At, FileId, Finding, Findings, Place, Sources};
 use super::graph::{self, Graph};
 use super::manifest::reader::nearest;
 use super::manifest::{Environment, Footplate, Release, Service, footplate, release, service, yaml};
+use super::migration;
 use super::text::Text;
 use crate::text;
 
@@ -146,7 +147,9 @@ impl Draft {
         for (result, forward) in [(up, true), (down, false)] {
             match result {
                 Ok(raw) => {
-                    self.take(&raw);
+                    if let (Some(file), true) = (self.take(&raw), forward) {
+                        self.findings.append(migration::examine(&self.sources, file));
+                    }
                 }
                 Err(missing) => {
                     let Some(step) = &step else { continue };
