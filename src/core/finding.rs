@@ -335,21 +335,15 @@ impl Findings {
         self.sorted().into_iter().filter(|f| f.severity == Severity::Warning).collect()
     }
 
-    /// All of them, by file in the order the files were first named, then by place; a file with more than
+    /// All of them, by name of the file, then by place; a file with more than
     /// [`FINDINGS_MAX`] ends in a finding that counts the rest.
     pub fn sorted(&self) -> Vec<Finding> {
-        let mut files: Vec<&Text> = Vec::new();
         let mut by_file: BTreeMap<&Text, Vec<&Finding>> = BTreeMap::new();
         for finding in &self.list {
-            let list = by_file.entry(&finding.file).or_default();
-            if list.is_empty() {
-                files.push(&finding.file);
-            }
-            list.push(finding);
+            by_file.entry(&finding.file).or_default().push(finding);
         }
         let mut out = Vec::new();
-        for file in files {
-            let mut list = by_file.remove(file).unwrap_or_default();
+        for (file, mut list) in by_file {
             list.sort_by_key(|f| f.spot.as_ref().map_or(0, |s| s.offset));
             out.extend(list.into_iter().cloned());
             if let Some((errors, warnings)) = self.more.get(file) {

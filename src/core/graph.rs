@@ -286,6 +286,10 @@ impl Bits {
         self.0[n / 64] |= 1 << (n % 64);
     }
 
+    fn has(&self, n: usize) -> bool {
+        self.0[n / 64] & (1 << (n % 64)) != 0
+    }
+
     fn join(&mut self, other: &Self) {
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
             *mine |= theirs;
@@ -446,4 +450,39 @@ impl Graph {
         }
         out
     }
+
+    /// The pairs `(from, to)` that a picture needs: without those that follow from others, each once, sorted.
+    pub fn reduced(&self) -> Vec<(u32, u32)> {
+        let mut next: Vec<Vec<u32>> = vec![Vec::new(); self.services.len()];
+        for edge in &self.edges {
+            let list = &mut next[edge.from as usize];
+            if list.last() != Some(&edge.to) {
+                list.push(edge.to);
+            }
+        }
+        let wave = |n: u32| self.services[n as usize].wave;
+        let mut last_first: Vec<u32> = (0u32..).take(self.services.len()).collect();
+        last_first.sort_by_key(|n| std::cmp::Reverse(wave(*n)));
+        let mut reach: Vec<Bits> = vec![Bits(Vec::new()); self.services.len()];
+        let mut kept = Vec::new();
+        for from in last_first {
+            let mut seen = Bits::new(self.services.len());
+            let mut list = std::mem::take(&mut next[from as usize]);
+            // What another successor reaches lies in a later wave than that one.
+            list.sort_by_key(|to| wave(*to));
+            for to in list {
+                if !seen.has(to as usize) {
+                    kept.push((from, to));
+                    seen.set(to as usize);
+                    seen.join(&reach[to as usize]);
+                }
+            }
+            reach[from as usize] = seen;
+        }
+        kept.sort_unstable();
+        kept
+    }
 }
+
+#[cfg(test)]
+mod tests;

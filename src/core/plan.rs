@@ -1,7 +1,11 @@
 //! The plan of a release: waves, edges, flags and warnings, from a checked repository. Its formats live one a file in
 //! `plan/`; nothing here knows a cluster.
 
+pub mod dot;
 pub mod json;
+pub mod mermaid;
+pub mod svg;
+pub mod table;
 
 use super::manifest::{FlagValue, GateBy};
 use super::repository::Repository;
@@ -19,6 +23,8 @@ pub struct Plan {
     pub waves: Vec<Wave>,
     /// What goes before what, by name.
     pub edges: Vec<PlanEdge>,
+    /// The pairs `(from, to)` that a picture needs: without those that follow from others.
+    pub drawn: Vec<(Text, Text)>,
     /// Flags and their value at the end.
     pub flags: Vec<(Text, FlagValue)>,
     /// What a captain should know before.
@@ -123,12 +129,14 @@ pub fn plan(repository: &Repository) -> Plan {
     let name = |n: u32| graph.services[n as usize].name.clone();
     let edges = graph.edges.iter();
     let edges = edges.map(|e| PlanEdge { from: name(e.from), to: name(e.to), why: text!("{}", e.why) }).collect();
+    let drawn = graph.reduced().into_iter().map(|(from, to)| (name(from), name(to))).collect();
     let flags = release.flags.iter().map(|f| (f.key.value.clone(), f.value.clone())).collect();
     Plan {
         release: release.name.clone(),
         manifest_sha256: repository.manifest_sha256.clone(),
         waves,
         edges,
+        drawn,
         flags,
         warnings,
     }
