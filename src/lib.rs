@@ -7,5 +7,6 @@
 pub mod adapters;
 pub mod cli;
 pub mod core;
+pub mod engine;
 pub mod ports;
 pub mod rehearsal;

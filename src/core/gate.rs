@@ -4,6 +4,7 @@
 
 pub mod argument;
 pub mod condition;
+pub mod freshness;
 pub mod value;
 
 use std::collections::BTreeSet;
