@@ -87,9 +87,7 @@ fn answer(api: &Api, parts: &http::request::Parts, body: &Bytes) -> Result<Respo
         Place::OpenApi(path) => return only_get(&parts.method, || openapi::answer(&path)),
         Place::Version => return only_get(&parts.method, || Ok(respond(200, &version()))),
         Place::Health => return only_get(&parts.method, || Ok(plain(200, "ok"))),
-        Place::Nowhere => {
-            return Err(Refusal::new(404, "NotFound", "the server could not find the requested resource"));
-        }
+        Place::Nowhere => return Ok(plain(404, "404 page not found\n")),
     };
     call.run(&parts.method)
 }
@@ -151,6 +149,7 @@ impl Call<'_> {
                 let message = format!("pods/{what} is not there: the pods of a rehearsal cluster run no containers");
                 Err(Refusal::new(404, "NotFound", message))
             }
+            ("get", Some(_)) => Err(Refusal::not_found(target.kind, target.name())),
             _ => Err(method_not_allowed()),
         }
     }

@@ -103,7 +103,8 @@ pub fn find_kind(api_version: &str, kind: &str) -> Option<&'static Kind> {
     ALL.iter().copied().find(|k| k.kind == kind && k.api_version() == api_version)
 }
 
-const BUILT_IN: Kind = Kind {
+/// What most built-in kinds have in common.
+pub(super) const BUILT_IN: Kind = Kind {
     group: "",
     version: "v1",
     plural: "",

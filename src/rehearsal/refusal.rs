@@ -25,7 +25,10 @@ impl Refusal {
     }
 
     fn about(kind: &Kind, name: &str, code: u16, reason: &'static str, message: String) -> Self {
-        let mut details = json!({ "name": name, "kind": kind.plural });
+        let mut details = json!({ "kind": kind.plural });
+        if !name.is_empty() {
+            details["name"] = json!(name);
+        }
         if !kind.group.is_empty() {
             details["group"] = json!(kind.group);
         }
@@ -70,6 +73,11 @@ impl Refusal {
         refusal.details["causes"] =
             causes.iter().map(|c| json!({ "reason": c.reason, "message": c.message, "field": c.field })).collect();
         refusal
+    }
+
+    /// 422 of options in the query, of this kind (`PatchOptions`).
+    pub fn options(kind: &'static str, causes: &[Cause]) -> Self {
+        Self::invalid(&Kind { group: "meta.k8s.io", kind, ..super::kinds::BUILT_IN }, "", causes)
     }
 
     /// 403 of a request that the role does not allow. `resource` carries the subresource (`rollouts/status`).
@@ -140,6 +148,17 @@ impl Cause {
     pub fn required(field: impl Into<String>, why: &str) -> Self {
         let message = if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
         Self { reason: "FieldValueRequired", message, field: field.into() }
+    }
+
+    /// A field that may not be set like this.
+    pub fn forbidden(field: impl Into<String>, why: &str) -> Self {
+        Self { reason: "FieldValueForbidden", message: format!("Forbidden: {why}"), field: field.into() }
+    }
+
+    /// A field with a value that is none of those there are.
+    pub fn unsupported(field: impl Into<String>, shown: &str, supported: &str) -> Self {
+        let message = format!("Unsupported value: {shown}: supported values: {supported}");
+        Self { reason: "FieldValueNotSupported", message, field: field.into() }
     }
 
     /// A field with a value that cannot be.

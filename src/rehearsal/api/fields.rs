@@ -81,7 +81,7 @@ impl Entry {
             shown = format!("{shown} with subresource {:?}", self.sub);
         }
         if !self.applies {
-            shown = format!("{shown} using {} at {}", self.api_version, self.time);
+            shown = format!("{shown} using {}", self.api_version);
         }
         shown
     }
@@ -322,11 +322,17 @@ fn compare(kind: &Kind, old: Option<&Value>, new: Option<&Value>) -> (Set, Set) 
         map.remove("kind");
         if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.retain(|field, _| !UNOWNED.contains(&field.as_str()));
+            if metadata.is_empty() {
+                map.remove("metadata");
+            }
         }
         map
     };
     let (old, new) = (Value::Object(fields(old)), Value::Object(fields(new)));
     differ(kind, &mut Vec::new(), Some(&old), Some(&new), &mut changed, &mut removed);
+    if let Some(metadata) = changed.children.get_mut("f:metadata") {
+        metadata.member = false;
+    }
     changed.tidy();
     removed.tidy();
     (changed, removed)
@@ -541,6 +547,6 @@ mod tests {
         assert!(!entries[0].set.paths().contains(&".metadata.labels.app".to_owned()));
         assert_eq!(entries[1].set.paths(), [".spec.replicas"]);
         let refusal = applied(Some(&updated), &deployment("app:1"), "one", false).unwrap_err();
-        assert!(refusal.message.contains("\"kubectl-patch\" using apps/v1 at 2025-10-02T13:00:01Z: .spec.replicas"));
+        assert!(refusal.message.contains("\"kubectl-patch\" using apps/v1: .spec.replicas"));
     }
 }

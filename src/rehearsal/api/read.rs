@@ -10,7 +10,7 @@ use super::selector::Selector;
 use super::target::Form;
 use super::{Call, raw, respond, table, view};
 use crate::rehearsal::kinds::{self, Kind};
-use crate::rehearsal::refusal::Refusal;
+use crate::rehearsal::refusal::{Cause, Refusal};
 use crate::rehearsal::store::{Held, Store};
 
 /// Answers a get of an object, or of its status or scale.
@@ -83,7 +83,8 @@ pub(super) fn list(call: &Call<'_>) -> Result<Response, Refusal> {
     let store = call.api.store.lock();
     let selector = Selector::parse(kind, query.get("labelSelector"), query.get("fieldSelector"))?;
     let limit = query.number("limit")?.filter(|l| *l > 0).and_then(|l| usize::try_from(l).ok()).unwrap_or(usize::MAX);
-    let asked = query.number("resourceVersion")?;
+    let asked = query.version().map_err(|why| Refusal::bad_request(format!("invalid resource version: {why}")))?;
+    check_match(query.get("resourceVersionMatch"), asked)?;
     if asked.is_some_and(|a| a > store.version()) {
         return Err(too_new(asked.unwrap_or_default(), store.version()));
     }
@@ -92,7 +93,10 @@ pub(super) fn list(call: &Call<'_>) -> Result<Response, Refusal> {
     let in_place = |held: &Held| namespace.is_none_or(|n| held.namespace() == n);
     let continued = match query.get("continue") {
         "" => None,
-        token => Some(token_parts(token).ok_or_else(|| Refusal::bad_request("continue key is not valid"))?),
+        token => Some(
+            token_parts(token)
+                .ok_or_else(|| Refusal::bad_request("invalid continue token: continue key is not valid"))?,
+        ),
     };
     let exact = asked.filter(|_| query.get("resourceVersionMatch") == "Exact");
     let (version, objects): (u64, Vec<Arc<Held>>) = match (&continued, exact) {
@@ -137,6 +141,18 @@ pub(super) fn list(call: &Call<'_>) -> Result<Response, Refusal> {
         }
     };
     Ok(raw(200, "application/json", Body::from(body)))
+}
+
+fn check_match(wanted: &str, version: Option<u64>) -> Result<(), Refusal> {
+    let mut causes = Vec::new();
+    let field = "resourceVersionMatch";
+    if !wanted.is_empty() && version.is_none() {
+        causes.push(Cause::forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+    }
+    if !matches!(wanted, "" | "Exact" | "NotOlderThan") {
+        causes.push(Cause::unsupported(field, &format!("{wanted:?}"), "\"Exact\", \"NotOlderThan\", \"\""));
+    }
+    if causes.is_empty() { Ok(()) } else { Err(Refusal::options("ListOptions", &causes)) }
 }
 
 /// What a selector looks at: the face that the kind shows.

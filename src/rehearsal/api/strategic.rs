@@ -10,7 +10,7 @@ use crate::rehearsal::refusal::Refusal;
 /// Merges a patch into an object.
 ///
 /// # Errors
-/// 400 for a directive that means nothing.
+/// 400 for a directive that means nothing, 500 for an element without its key.
 pub fn merge(kind: &Kind, value: &mut Value, patch: &Value) -> Result<(), Refusal> {
     let mut path = Vec::new();
     merge_value(kind, &mut path, value, patch)
@@ -113,7 +113,8 @@ fn merge_list<'p>(
     };
     for item in wanted {
         let Some(id) = item.get(key) else {
-            return Err(Refusal::bad_request(format!("map: {item} does not contain declared merge key: {key}")));
+            // Not the client's fault in the eyes of a real server.
+            return Err(Refusal::new(500, "", format!("map: {item} does not contain declared merge key: {key}")));
         };
         let place = items.iter().position(|i| i.get(key) == Some(id));
         match (directive(item).as_str(), place) {
@@ -207,6 +208,6 @@ mod tests {
     #[test]
     fn a_keyed_element_without_its_key_is_refused() {
         let patch = json!({ "spec": { "template": { "spec": { "containers": [{ "image": "x" }] } } } });
-        assert_eq!(merge(&kinds::DEPLOYMENT, &mut json!({}), &patch).unwrap_err().code, 400);
+        assert_eq!(merge(&kinds::DEPLOYMENT, &mut json!({}), &patch).unwrap_err().code, 500);
     }
 }

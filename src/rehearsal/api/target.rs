@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::{HeaderMap, Uri, header};
 
 use crate::rehearsal::kinds::{self, Kind};
-use crate::rehearsal::refusal::Refusal;
+use crate::rehearsal::refusal::{Cause, Refusal};
 
 /// Where a path leads.
 pub enum Place {
@@ -142,23 +142,34 @@ impl Query {
             text => text
                 .parse()
                 .map(Some)
-                .map_err(|_| Refusal::bad_request(format!("invalid query parameter {name}: {text:?} is no number"))),
+                .map_err(|_| Refusal::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))),
         }
     }
 
-    /// `dryRun=All`.
+    /// `resourceVersion`.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn version(&self) -> Result<Option<u64>, String> {
+        match self.get("resourceVersion") {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax")
+            }),
+        }
+    }
+
+    /// `dryRun=All`. `options` is the kind of options of the request (`PatchOptions`).
     ///
     /// # Errors
     /// 422 for any other value.
-    pub fn dry_run(&self) -> Result<bool, Refusal> {
+    pub fn dry_run(&self, options: &'static str) -> Result<bool, Refusal> {
         match self.get("dryRun") {
             "" => Ok(false),
             "All" => Ok(true),
-            other => Err(Refusal::new(
-                422,
-                "Invalid",
-                format!(" \"\" is invalid: dryRun: Unsupported value: [{other:?}]: supported values: \"All\""),
-            )),
+            other => {
+                Err(Refusal::options(options, &[Cause::unsupported("dryRun", &format!("[{other:?}]"), "\"All\"")]))
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 //! fields as its definition has them, immutable ConfigMaps and selectors, defaults that other clients rely on. Whether
 //! a Rollout makes sense is its controller's to say.
 
+mod rollout;
+
 use serde_json::{Value, json};
 
 use crate::rehearsal::kinds::{self, Kind};
@@ -11,43 +13,11 @@ use crate::rehearsal::store::text;
 /// The largest ConfigMap, in bytes of keys and values.
 const CONFIG_MAP_LIMIT: usize = 1024 * 1024;
 
-/// Fields of a Rollout whose type its definition fixes: (JSON pointer, type).
-const ROLLOUT_TYPES: &[(&str, &str)] = &[
-    ("/spec", "object"),
-    ("/spec/replicas", "integer"),
-    ("/spec/paused", "boolean"),
-    ("/spec/minReadySeconds", "integer"),
-    ("/spec/progressDeadlineSeconds", "integer"),
-    ("/spec/progressDeadlineAbort", "boolean"),
-    ("/spec/restartAt", "string"),
-    ("/spec/revisionHistoryLimit", "integer"),
-    ("/spec/rollbackWindow", "object"),
-    ("/spec/rollbackWindow/revisions", "integer"),
-    ("/spec/selector", "object"),
-    ("/spec/strategy", "object"),
-    ("/spec/strategy/canary", "object"),
-    ("/spec/strategy/canary/steps", "array"),
-    ("/spec/strategy/blueGreen", "object"),
-    ("/spec/template", "object"),
-    ("/spec/template/spec/containers", "array"),
-    ("/spec/workloadRef", "object"),
-    ("/status", "object"),
-    ("/status/abort", "boolean"),
-    ("/status/abortedAt", "string"),
-    ("/status/promoteFull", "boolean"),
-    ("/status/controllerPause", "boolean"),
-    ("/status/pauseConditions", "array"),
-    ("/status/currentPodHash", "string"),
-    ("/status/currentStepIndex", "integer"),
-    ("/status/currentStepHash", "string"),
-    ("/status/stableRS", "string"),
-    ("/status/observedGeneration", "string"),
-    ("/status/phase", "string"),
-    ("/status/message", "string"),
-];
-
-/// Fills in what the server fills in.
+/// Fills in what the server fills in; of a custom kind with a closed schema, drops nulls as its pruning does.
 pub fn default(kind: &Kind, object: &mut Value) {
+    if kind.custom && *kind != kinds::FEATURE_FLAG {
+        drop_nulls(object);
+    }
     let mut fill = |pointer: &str, field: &str, value: Value| {
         if let Some(map) = object.pointer_mut(pointer).and_then(Value::as_object_mut) {
             map.entry(field).or_insert(value);
@@ -82,6 +52,12 @@ pub fn default(kind: &Kind, object: &mut Value) {
     }
 }
 
+/// Drops the fields that the kind's closed schema does not know, as a server does unless it is asked to refuse them.
+/// Answers with their paths.
+pub fn prune(kind: &Kind, object: &mut Value) -> Vec<String> {
+    if *kind == kinds::ROLLOUT { rollout::prune(object) } else { Vec::new() }
+}
+
 /// Refuses an object that a server would refuse.
 ///
 /// # Errors
@@ -107,13 +83,13 @@ pub fn object(kind: &Kind, old: Option<&Value>, new: &Value) -> Result<(), Refus
                     kind.kind,
                     kind.version,
                     kind.kind,
-                    json_type(value),
+                    go_type(value),
                 )));
             }
         }
     }
     if *kind == kinds::ROLLOUT {
-        rollout(new, &mut causes);
+        rollout::check(new, &mut causes);
     } else if *kind == kinds::CONFIG_MAP {
         config_map(old, new, &mut causes)?;
     } else if *kind == kinds::DEPLOYMENT || *kind == kinds::REPLICA_SET {
@@ -125,6 +101,17 @@ pub fn object(kind: &Kind, old: Option<&Value>, new: &Value) -> Result<(), Refus
         causes.push(Cause::invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0"));
     }
     if causes.is_empty() { Ok(()) } else { Err(Refusal::invalid(kind, name, &causes)) }
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }
 
 fn is_subdomain(name: &str) -> bool {
@@ -149,22 +136,12 @@ fn json_type(value: &Value) -> &'static str {
     }
 }
 
-fn rollout(new: &Value, causes: &mut Vec<Cause>) {
-    if new.get("spec").is_none() {
-        causes.push(Cause::required("spec", ""));
-    }
-    for (pointer, want) in ROLLOUT_TYPES {
-        let Some(value) = new.pointer(pointer) else { continue };
-        let is = json_type(value);
-        if is == *want {
-            continue;
-        }
-        let field = pointer.trim_start_matches('/').replace('/', ".");
-        causes.push(Cause {
-            reason: "FieldValueTypeInvalid",
-            message: format!("Invalid value: {is:?}: {field} in body must be of type {want}: {is:?}"),
-            field,
-        });
+/// The type of a value as Go's decoder names it.
+fn go_type(value: &Value) -> &'static str {
+    match json_type(value) {
+        "integer" => "number",
+        "boolean" => "bool",
+        other => other,
     }
 }
 
@@ -176,7 +153,7 @@ fn config_map(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) -> Resu
                 return Err(Refusal::bad_request(format!(
                     "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal {} into Go \
                      struct field ConfigMap.{field} of type string",
-                    json_type(value)
+                    go_type(value)
                 )));
             };
             size += key.len() + value.len();
@@ -211,6 +188,15 @@ fn config_map(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) -> Resu
 }
 
 fn workload(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) {
+    let labels = new.pointer("/spec/template/metadata/labels");
+    for (key, value) in new.pointer("/spec/selector/matchLabels").and_then(Value::as_object).into_iter().flatten() {
+        if labels.and_then(|l| l.get(key)) != Some(value) {
+            let labels = labels.cloned().unwrap_or_default();
+            let field = "spec.template.metadata.labels";
+            causes.push(Cause::invalid(field, &labels, "`selector` does not match template `labels`"));
+            break;
+        }
+    }
     let selector = new.pointer("/spec/selector");
     match old {
         None if selector.is_none_or(Value::is_null) => causes.push(Cause::required("spec.selector", "")),
@@ -224,15 +210,6 @@ fn workload(old: Option<&Value>, new: &Value, causes: &mut Vec<Cause>) {
         && replicas.as_i64().is_none_or(|r| r < 0)
     {
         causes.push(Cause::invalid("spec.replicas", replicas, "must be greater than or equal to 0"));
-    }
-    let labels = new.pointer("/spec/template/metadata/labels");
-    for (key, value) in new.pointer("/spec/selector/matchLabels").and_then(Value::as_object).into_iter().flatten() {
-        if labels.and_then(|l| l.get(key)) != Some(value) {
-            let labels = labels.cloned().unwrap_or_default();
-            let field = "spec.template.metadata.labels";
-            causes.push(Cause::invalid(field, &labels, "`selector` does not match template `labels`"));
-            break;
-        }
     }
 }
 
@@ -251,8 +228,9 @@ mod tests {
         let refusal = of(json!({ "spec": { "replicas": "three" } })).unwrap_err();
         assert_eq!(
             refusal.message,
-            "Rollout.argoproj.io \"r\" is invalid: spec.replicas: Invalid value: \"string\": spec.replicas in body must \
-             be of type integer: \"string\""
+            "Rollout.argoproj.io \"r\" is invalid: [spec.replicas: Invalid value: \"string\": spec.replicas in body must \
+             be of type integer: \"string\", <nil>: Invalid value: null: some validation rules were not checked because \
+             the object was invalid; correct the existing errors to complete validation]"
         );
         assert_eq!(of(json!({ "status": { "abort": "yes" } })).unwrap_err().code, 422);
         assert_eq!(of(json!({ "metadata": { "name": "Bad_Name" } })).unwrap_err().code, 422);

@@ -67,11 +67,16 @@ pub fn scale(kind: &Kind, object: &Value) -> Value {
     if !selector.is_empty() {
         status["selector"] = json!(selector);
     }
+    // Zero is left out on the wire.
+    let spec = match object["spec"]["replicas"].as_i64().unwrap_or(0) {
+        0 => json!({}),
+        replicas => json!({ "replicas": replicas }),
+    };
     json!({
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": metadata,
-        "spec": { "replicas": object["spec"]["replicas"].as_i64().unwrap_or(0) },
+        "spec": spec,
         "status": status,
     })
 }

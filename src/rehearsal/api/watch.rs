@@ -15,7 +15,7 @@ use super::target::Form;
 use super::{Call, raw, read, table, view};
 use crate::rehearsal::Shared;
 use crate::rehearsal::kinds::{self, Kind};
-use crate::rehearsal::refusal::Refusal;
+use crate::rehearsal::refusal::{Cause, Refusal};
 use crate::rehearsal::store::{Held, What};
 
 /// How often a bookmark says that nothing was missed.
@@ -49,29 +49,13 @@ pub(super) fn start(call: &Call<'_>) -> Result<Response, Refusal> {
         fields = format!("metadata.name={name}");
     }
     let selector = Selector::parse(kind, query.get("labelSelector"), &fields)?;
-    let version = match query.get("resourceVersion") {
-        "" => 0,
-        text => text.parse::<u64>().map_err(|_| {
-            Refusal::new(
-                400,
-                "BadRequest",
-                format!("invalid resource version: resourceVersion: Invalid value: {text:?}"),
-            )
-        })?,
-    };
+    let version = query.version().map_err(|why| Refusal::new(500, "", why))?.unwrap_or(0);
     let initial = query.flag("sendInitialEvents");
     if initial && query.get("resourceVersionMatch") != "NotOlderThan" {
-        return Err(Refusal::new(
-            422,
-            "Invalid",
-            "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires setting \
-             resourceVersionMatch to NotOlderThan",
-        ));
+        let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        return Err(Refusal::options("ListOptions", &[Cause::forbidden("resourceVersionMatch", why)]));
     }
     let store = call.api.store.lock();
-    if version > store.version() {
-        return Err(read::too_new(version, store.version()));
-    }
     let now = Instant::now();
     let life = query.number("timeoutSeconds")?.filter(|s| *s > 0).unwrap_or(LIFE);
     let mut watch = Watch {
@@ -171,7 +155,7 @@ impl Watch {
                     };
                     self.line(&mut lines, ty, &change.object, store.now());
                 }
-                self.cursor = store.version();
+                self.cursor = self.cursor.max(store.version());
             }
         }
         (!lines.is_empty()).then(|| Bytes::from(lines))

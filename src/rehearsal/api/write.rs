@@ -70,8 +70,12 @@ fn check_identity(call: &Call<'_>, object: &mut Value) -> Result<(), Refusal> {
         } else if given != want {
             return Err(Refusal::bad_request(match what {
                 "kind" => format!(
-                    "{given} in version {:?} cannot be handled as a {}: converting ({given}) to ({}): unknown conversion",
-                    kind.version, kind.kind, kind.kind
+                    "{given} in version {:?} cannot be handled as a {}: converting ({}.{given}) to ({}.{}): unknown conversion",
+                    kind.version,
+                    kind.kind,
+                    kind.version,
+                    if kind.group.is_empty() { "core" } else { kind.group },
+                    kind.kind
                 ),
                 _ => format!("the {what} in the data ({given}) does not match the expected {what} ({want})"),
             }));
@@ -113,6 +117,22 @@ pub(super) fn create(call: &Call<'_>) -> Result<Response, Refusal> {
     insert(call, &mut store, object, &Owner::Update(manager(call)))
 }
 
+/// Drops unknown fields, or refuses them where the client asks for that.
+fn pruned(call: &Call<'_>, kind: &Kind, object: &mut Value) -> Result<(), Refusal> {
+    let unknown = validate::prune(kind, object);
+    if unknown.is_empty() || call.query.get("fieldValidation") != "Strict" {
+        return Ok(());
+    }
+    let fields: Vec<String> = unknown.iter().map(|f| format!("unknown field {f:?}")).collect();
+    Err(Refusal::bad_request(format!(
+        "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
+        kind.kind,
+        kind.version,
+        kind.kind,
+        fields.join(", ")
+    )))
+}
+
 /// Who owns the fields of a write, and how.
 enum Owner {
     Update(String),
@@ -128,6 +148,7 @@ fn insert(call: &Call<'_>, store: &mut Store, mut object: Value, owner: &Owner) 
     {
         map.remove("status");
     }
+    pruned(call, kind, &mut object)?;
     validate::default(kind, &mut object);
     validate::object(kind, None, &object)?;
     if let Owner::Update(manager) = owner {
@@ -135,9 +156,10 @@ fn insert(call: &Call<'_>, store: &mut Store, mut object: Value, owner: &Owner) 
         fields::track(kind, None, &mut object, manager, None, store.now());
     }
     if !text(&object, "/metadata/resourceVersion").is_empty() {
-        return Err(Refusal::bad_request("resourceVersion should not be set on objects to be created"));
+        // A real server takes this for a fault of its own.
+        return Err(Refusal::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
-    if call.query.dry_run()? {
+    if call.query.dry_run("CreateOptions")? {
         let name = text(&object, "/metadata/name");
         if store.get(kind, namespace, name).is_some() {
             return Err(Refusal::already_exists(kind, name));
@@ -180,10 +202,11 @@ pub(super) fn put(call: &Call<'_>) -> Result<Response, Refusal> {
     if text(&object, "/metadata/resourceVersion").is_empty() && (kind.custom || *kind == kinds::LEASE) {
         let cause = Cause {
             reason: "FieldValueInvalid",
-            message: "Invalid value: 0x0: must be specified for an update".to_owned(),
+            message: "Invalid value: 0: must be specified for an update".to_owned(),
             field: "metadata.resourceVersion".to_owned(),
         };
-        return Err(Refusal::invalid(kind, target.name(), &[cause]));
+        // Named by its resource, unlike every other invalid object.
+        return Err(Refusal::invalid(&Kind { kind: kind.plural, ..*kind }, target.name(), &[cause]));
     }
     check_version(kind, &current, &object)?;
     finish(call, &mut store, &current, object, Owner::Update(manager(call)))
@@ -251,7 +274,12 @@ pub(super) fn patch(call: &Call<'_>) -> Result<Response, Refusal> {
         let cause = Cause::invalid("metadata.uid", &json!(uid), "field is immutable");
         return Err(Refusal::invalid(kind, target.name(), &[cause]));
     }
-    finish(call, &mut store, &current, object, Owner::Update(manager(call)))
+    let written = finish(call, &mut store, &current, object, Owner::Update(manager(call)));
+    written.map_err(|refusal| match refusal.code {
+        // What cannot even be decoded is the fault of the patch, which a real server quotes whole.
+        400 => Refusal::new(422, "Invalid", format!(" \"\" is invalid: patch: Invalid value: {}", refusal.message)),
+        _ => refusal,
+    })
 }
 
 /// Server-side apply.
@@ -261,12 +289,12 @@ fn apply(call: &Call<'_>, store: &mut Store, current: Option<&Held>) -> Result<R
     let manager = call.query.get("fieldManager");
     if manager.is_empty() {
         let cause = Cause::required("fieldManager", "is required for apply patch");
-        return Err(Refusal::invalid(&PATCH_OPTIONS, "", &[cause]));
+        return Err(Refusal::options("PatchOptions", &[cause]));
     }
     let mut applied = body(call)?;
     for field in ["apiVersion", "kind"] {
         if text(&applied, &format!("/{field}")).is_empty() {
-            return Err(Refusal::bad_request("apiVersion and kind must be specified in apply patch"));
+            return Err(Refusal::bad_request("invalid object type: /, Kind="));
         }
     }
     if applied.pointer("/metadata/managedFields").is_some_and(|f| f.as_array().is_none_or(|a| !a.is_empty())) {
@@ -302,24 +330,6 @@ fn apply(call: &Call<'_>, store: &mut Store, current: Option<&Held>) -> Result<R
     }
 }
 
-/// The options of a patch, as a refusal names them.
-static PATCH_OPTIONS: Kind = Kind {
-    group: "meta.k8s.io",
-    version: "v1",
-    plural: "patchoptions",
-    singular: "",
-    kind: "PatchOptions",
-    short: &[],
-    categories: &[],
-    namespaced: false,
-    status: false,
-    scale: false,
-    generation: kinds::Generation::None,
-    custom: false,
-    verbs: kinds::Verbs::Review,
-    columns: &[],
-};
-
 /// Drops what this resource may not change, validates, stores (or only says what it would), answers.
 fn finish(
     call: &Call<'_>,
@@ -339,13 +349,14 @@ fn finish(
             (_, None) => {}
         }
     }
+    pruned(call, kind, &mut new)?;
     validate::default(kind, &mut new);
     new = store.preview(kind, current, new);
     validate::object(kind, Some(current), &new)?;
     if let Owner::Update(manager) = owner {
         fields::track(kind, Some(current), &mut new, &manager, sub, store.now());
     }
-    if call.query.dry_run()? {
+    if call.query.dry_run("PatchOptions")? {
         return Ok(shown_value(call, store, &new, None, 200));
     }
     let held = store.update(kind, current.namespace(), current.name(), |object| *object = new)?;
@@ -368,7 +379,8 @@ fn deletion(call: &Call<'_>) -> Result<Deletion, Refusal> {
     let orphan = policy == "Orphan" || call.query.flag("orphanDependents") || options["orphanDependents"] == true;
     Ok(Deletion {
         propagation: if orphan { Propagation::Orphan } else { Propagation::Cascade },
-        dry_run: call.query.dry_run()? || options["dryRun"].as_array().is_some_and(|d| d.contains(&json!("All"))),
+        dry_run: call.query.dry_run("DeleteOptions")?
+            || options["dryRun"].as_array().is_some_and(|d| d.contains(&json!("All"))),
         uid: text(&options, "/preconditions/uid").to_owned(),
         version: text(&options, "/preconditions/resourceVersion").to_owned(),
     })
@@ -388,7 +400,7 @@ pub(super) fn delete(call: &Call<'_>) -> Result<Response, Refusal> {
             wanted.uid,
             current.uid()
         );
-        return Err(Refusal::conflict(kind, target.name(), &why));
+        return Err(Refusal::conflict(&Kind { plural: kind.kind, ..*kind }, target.name(), &why));
     }
     if !wanted.version.is_empty() && wanted.version != current.str("/metadata/resourceVersion") {
         let why = format!(
@@ -397,7 +409,7 @@ pub(super) fn delete(call: &Call<'_>) -> Result<Response, Refusal> {
             wanted.version,
             current.str("/metadata/resourceVersion")
         );
-        return Err(Refusal::conflict(kind, target.name(), &why));
+        return Err(Refusal::conflict(&Kind { plural: kind.kind, ..*kind }, target.name(), &why));
     }
     if !wanted.dry_run {
         store.delete(kind, target.space(), target.name(), wanted.propagation)?;
@@ -462,7 +474,7 @@ pub(super) fn evict(call: &Call<'_>) -> Result<Response, Refusal> {
         refusal.details = json!({ "retryAfterSeconds": 10 });
         return Err(refusal);
     }
-    if !call.query.dry_run()? {
+    if !call.query.dry_run("DeleteOptions")? {
         store.delete(target.kind, target.space(), target.name(), Propagation::Cascade)?;
     }
     Ok(respond(201, &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 })))
