@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod conditions;
+pub mod flagd;
 pub mod journal;
 pub mod kubernetes;
 pub mod prometheus;
