@@ -8,6 +8,7 @@ pub mod gate;
 pub mod graph;
 pub mod guard;
 pub mod image;
+pub mod intent;
 pub mod layout;
 pub mod manifest;
 pub mod migration;
