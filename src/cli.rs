@@ -8,15 +8,18 @@ pub mod console;
 pub mod failure;
 pub mod generate;
 pub mod log;
+pub mod place;
 pub mod plan;
 pub mod repository;
+pub mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::ports::Repo;
+use crate::ports::{Clock, Clusters, Repo};
 use console::Console;
 use failure::Failure;
 
@@ -24,6 +27,10 @@ use failure::Failure;
 pub struct Wiring {
     /// The environment repository.
     pub repo: Box<dyn Repo>,
+    /// The clusters of this person's kubeconfig.
+    pub clusters: Box<dyn Clusters>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// A terminal cockpit for release trains on Kubernetes.
@@ -113,6 +120,8 @@ pub enum Glyphs {
 pub enum Command {
     /// Show what a train of this release would do, and in which order
     Plan(plan::PlanArgs),
+    /// Show what every service is doing
+    Status(status::StatusArgs),
     /// Write completions or the man page to stdout
     Generate(generate::GenerateArgs),
 }
@@ -144,6 +153,7 @@ pub async fn run(wiring: Wiring) -> ExitCode {
 async fn carry_out(cli: &Cli, wiring: &Wiring, console: &Console) -> Result<(), Failure> {
     match &cli.command {
         Command::Plan(args) => plan::run(args, &cli.global, wiring, console),
+        Command::Status(args) => status::run(args, &cli.global, wiring, console).await,
         Command::Generate(args) => generate::run(args, console),
     }
 }

@@ -1,4 +1,9 @@
-//! The only loop. It watches, folds what it sees into a world, drives what people order, and publishes snapshots; screens
-//! read them and send intents. Knows ports and core, no terminal and no wire format.
+//! The only loop. It watches, folds what it sees into a [`world::World`], drives what people order, and publishes
+//! snapshots; screens read them and send intents. Knows ports and core, no terminal and no wire format.
 
 pub mod gates;
+pub mod look;
+pub mod pods;
+pub mod scope;
+pub mod snapshot;
+pub mod world;

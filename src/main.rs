@@ -1,7 +1,10 @@
 //! The thin binary: wires the adapters in and hands over to the command line.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use footplate::adapters::clock::SystemClock;
+use footplate::adapters::kubernetes::Kubeconfigs;
 use footplate::adapters::repo::DiskRepo;
 use footplate::cli::{self, Wiring};
 
@@ -15,5 +18,9 @@ fn main() -> ExitCode {
             return ExitCode::from(3);
         }
     };
-    runtime.block_on(cli::run(Wiring { repo: Box::new(DiskRepo) }))
+    runtime.block_on(cli::run(Wiring {
+        repo: Box::new(DiskRepo),
+        clusters: Box::new(Kubeconfigs),
+        clock: Arc::new(SystemClock::default()),
+    }))
 }

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -135,6 +136,40 @@ pub trait Cluster: Send + Sync {
     /// Server version and the difference between its clock and ours, in milliseconds (ours minus its); no difference
     /// when the server sends no time.
     fn about(&self) -> Fut<'_, Result<(Text, Option<i64>), Fault>>;
+}
+
+/// One kube context, for lists and completion.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContextInfo {
+    /// Its name.
+    pub name: Text,
+    /// Address of its API server; empty when its cluster is missing from the file.
+    pub server: Text,
+    /// The user it names.
+    pub user: Text,
+    /// Its default namespace (`default` when it names none).
+    pub namespace: Text,
+    /// The command of its credential plugin, credentials blotted out; none without one.
+    pub plugin: Option<Text>,
+}
+
+/// The kube contexts there are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ContextList {
+    /// The files they come from, in order.
+    pub files: Vec<Text>,
+    /// The one that is current there.
+    pub current: Option<Text>,
+    /// All of them, in the order of the files.
+    pub all: Vec<ContextInfo>,
+}
+
+/// The clusters that this person can name.
+pub trait Clusters: Send + Sync {
+    /// The contexts there are. Fails when a kubeconfig cannot be read: nothing else is taken in its place.
+    fn contexts(&self) -> Result<ContextList, Fault>;
+    /// The cluster of a context. Sends nothing yet. Must be called inside a tokio runtime.
+    fn connect(&self, context: &str) -> Result<Arc<dyn Cluster>, Fault>;
 }
 
 /// One sample of a metric answer: the values of a scalar or a vector, NaN and infinities kept.

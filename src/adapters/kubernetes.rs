@@ -14,14 +14,14 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-pub use context::{ContextView, Contexts, IN_CLUSTER, Selected};
+pub use context::{Contexts, IN_CLUSTER, Selected};
 pub use credentials::PLUGIN_DEADLINE;
 pub use send::FIELD_MANAGER;
 
 use crate::core::guard::Cleared;
 use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::text::Text;
-use crate::ports::{Access, Cluster, Fault, Fut, Identity, Interest, Seen};
+use crate::ports::{Access, Cluster, Clusters, ContextList, Fault, Fut, Identity, Interest, Seen};
 use wire::Wire;
 
 /// One Kubernetes cluster.
@@ -41,10 +41,20 @@ impl Kubernetes {
     pub fn over(client: kube::Client, identity: Identity) -> Self {
         Self { wire: Arc::new(Wire::over(client, identity)) }
     }
+}
 
-    /// The command of the credential plugin, where the context has one; credentials blotted out.
-    pub fn plugin_command(&self) -> Option<Text> {
-        self.wire.plugin_command()
+/// The contexts of this person's kubeconfig files, read anew each time, since a login rewrites them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kubeconfigs;
+
+impl Clusters for Kubeconfigs {
+    fn contexts(&self) -> Result<ContextList, Fault> {
+        Ok(Contexts::load(|key| std::env::var_os(key))?.info())
+    }
+
+    fn connect(&self, context: &str) -> Result<Arc<dyn Cluster>, Fault> {
+        let selected = Contexts::load(|key| std::env::var_os(key))?.select(context)?;
+        Ok(Arc::new(Kubernetes::connect(selected)?))
     }
 }
 

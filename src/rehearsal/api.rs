@@ -12,7 +12,7 @@ mod read;
 mod selector;
 mod strategic;
 mod table;
-pub(super) mod target;
+mod target;
 mod validate;
 mod view;
 mod watch;

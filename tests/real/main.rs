@@ -6,11 +6,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod adapter;
-#[path = "../conformance.rs"]
 mod conformance;
 mod controlplane;
 mod gates;
 mod prometheus;
 mod sample;
+mod status;
 mod table;
 mod traffic;

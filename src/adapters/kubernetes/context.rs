@@ -8,24 +8,11 @@ use kube::config::{AuthInfo, Config, Kubeconfig, KubeconfigError};
 
 use super::fault::redact;
 use crate::core::text::Text;
-use crate::ports::{Fault, FaultKind, Identity};
+use crate::ports::{ContextInfo, ContextList, Fault, FaultKind, Identity};
 use crate::text;
 
 /// The name under which the service account of a pod is chosen.
 pub const IN_CLUSTER: &str = "in-cluster";
-
-/// One context, for lists and completion.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ContextView {
-    /// Its name.
-    pub name: Text,
-    /// Address of its API server; empty when its cluster is missing from the file.
-    pub server: Text,
-    /// The user it names.
-    pub user: Text,
-    /// Its default namespace (`default` when it names none).
-    pub namespace: Text,
-}
 
 /// All that the kubeconfig files hold, merged as kubectl merges them, or the service account of a pod.
 #[derive(Clone, Debug)]
@@ -85,33 +72,36 @@ impl Contexts {
         Ok(Self { files: files.to_vec(), merged, in_cluster })
     }
 
-    /// The files it was read from.
-    pub fn files(&self) -> &[PathBuf] {
-        &self.files
+    /// What the files say, for people.
+    pub fn info(&self) -> ContextList {
+        let files = self.files.iter().map(|file| text!("{}", file.display())).collect();
+        ContextList { files, current: self.current(), all: self.list() }
     }
 
     /// All contexts, in the order of the files.
-    pub fn list(&self) -> Vec<ContextView> {
+    pub fn list(&self) -> Vec<ContextInfo> {
         let mut out = Vec::new();
         if let Some(config) = &self.merged {
             for named in &config.contexts {
                 let Some(context) = &named.context else { continue };
                 let cluster =
                     config.clusters.iter().find(|c| c.name == context.cluster).and_then(|c| c.cluster.as_ref());
-                out.push(ContextView {
+                out.push(ContextInfo {
                     name: Text::scrub(&named.name),
                     server: Text::scrub(cluster.and_then(|c| c.server.as_deref()).unwrap_or_default()),
                     user: Text::scrub(context.user.as_deref().unwrap_or_default()),
                     namespace: Text::scrub(context.namespace.as_deref().unwrap_or("default")),
+                    plugin: plugin(config, context.user.as_deref()),
                 });
             }
         }
         if self.in_cluster && self.merged.is_none() {
-            out.push(ContextView {
+            out.push(ContextInfo {
                 name: IN_CLUSTER.into(),
                 server: "https://kubernetes.default.svc".into(),
                 user: "service account".into(),
                 namespace: "default".into(),
+                plugin: None,
             });
         }
         out
@@ -188,6 +178,14 @@ impl Selected {
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
+}
+
+fn plugin(config: &Kubeconfig, user: Option<&str>) -> Option<Text> {
+    let user = config.auth_infos.iter().find(|u| Some(u.name.as_str()) == user)?;
+    let exec = user.auth_info.as_ref()?.exec.as_ref()?;
+    let args = exec.args.iter().flatten().map(String::as_str);
+    let line: Vec<&str> = exec.command.as_deref().into_iter().chain(args).collect();
+    Some(redact(&line.join(" ")))
 }
 
 fn in_cluster() -> Result<Selected, Fault> {

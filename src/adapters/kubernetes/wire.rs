@@ -129,11 +129,6 @@ impl Wire {
         })
     }
 
-    /// The credential plugin's command, where there is one.
-    pub fn plugin_command(&self) -> Option<Text> {
-        self.plugin.as_ref().map(Plugin::command_line)
-    }
-
     /// Sends and reads the whole answer, all within the deadline. An answer that is no success is a fault.
     pub async fn ask(
         &self,

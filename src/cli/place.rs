@@ -1,0 +1,106 @@
+//! Where a command goes: environment, context and namespace from the arguments, footplate.yaml and the kubeconfig, and
+//! the release of the repository that the command is called in. Connects; asks the cluster nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::console::Console;
+use super::failure::{Failure, FailureKind};
+use super::repository::{self, Here};
+use super::{Global, Wiring};
+use crate::core::manifest::Environment;
+use crate::core::repository::Repository;
+use crate::core::snapshot::{Mode, Place, WriteMode};
+use crate::core::text::Text;
+use crate::engine::scope::{Release, Scope};
+use crate::ports::Cluster;
+
+/// Where a command goes.
+pub struct Target {
+    /// The cluster.
+    pub cluster: Arc<dyn Cluster>,
+    /// What is looked after there.
+    pub scope: Arc<Scope>,
+    /// The repository, where the command is called in one.
+    pub repository: Option<Repository>,
+}
+
+/// What a command makes of a manifest with errors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Strictness {
+    /// It cannot go on.
+    Must,
+    /// It goes on without: nothing may stand in the way of pause, abort and undo.
+    May,
+}
+
+/// Finds out where to go. `manifest` is the one that was named; else that of the repository around this folder counts.
+pub fn resolve(
+    manifest: Option<&Path>,
+    strictness: Strictness,
+    global: &Global,
+    wiring: &Wiring,
+    console: &Console,
+) -> Result<Target, Failure> {
+    let here = repository::here(manifest, global, wiring, console)?;
+    if let Some(failure) = here.broken.clone() {
+        if strictness == Strictness::Must {
+            return Err(failure);
+        }
+        console.talk("going on without the manifest\n");
+    }
+    let (environment, context) = choose(&here, global, wiring)?;
+    let cluster = wiring.clusters.connect(&context).map_err(|fault| {
+        // A name that is not in the file is a slip of the keyboard, not a cluster that does not answer.
+        let known = wiring.clusters.contexts().is_ok_and(|list| list.all.iter().any(|c| c.name == context));
+        let mut failure = Failure::from(fault);
+        if !known && environment.is_none() && global.context.is_some() {
+            failure.kind = FailureKind::Input;
+        }
+        failure
+    })?;
+    let identity = cluster.identity();
+    let namespace = match (&global.namespace, &environment) {
+        (Some(namespace), _) => Text::scrub(namespace),
+        (None, Some(environment)) => environment.namespace.clone(),
+        (None, None) => identity.namespace.clone(),
+    };
+    let scope = Scope {
+        place: Place {
+            environment: environment.as_ref().map(|e| e.name.clone()),
+            context,
+            namespace,
+            server: identity.server,
+            protected: environment.as_ref().is_some_and(|e| e.protected),
+            write: if global.read_only { WriteMode::ReadOnly } else { WriteMode::ReadWrite },
+        },
+        mode: Mode::Live,
+        cluster_uid: environment.as_ref().and_then(|e| e.cluster_uid.clone()),
+        release: here.repository.as_ref().map(Release::of),
+    };
+    Ok(Target { cluster, scope: Arc::new(scope), repository: here.repository })
+}
+
+/// The environment and the context. An environment that has the chosen context, and the chosen namespace, counts even
+/// where it was not named: its protection must not be lost by another way of naming the same place.
+fn choose(here: &Here, global: &Global, wiring: &Wiring) -> Result<(Option<Environment>, Text), Failure> {
+    if let Some(environment) = &here.environment {
+        return Ok((Some(environment.clone()), environment.context.clone()));
+    }
+    let context = match &global.context {
+        Some(context) => Text::scrub(context),
+        None => wiring.clusters.contexts()?.current.ok_or_else(|| {
+            let hint = "name one with --context, or an environment with --env";
+            Failure::new(FailureKind::Input, "the kubeconfig has no current context", hint)
+        })?,
+    };
+    let mut same = here.footplate.environments.iter().filter(|e| {
+        e.context == context && global.namespace.as_ref().is_none_or(|namespace| e.namespace == namespace.as_str())
+    });
+    // Two environments in one context are told apart by name alone.
+    let environment = match (same.next(), same.next()) {
+        (Some(one), None) => Some(one.clone()),
+        _ => None,
+    };
+    Ok((environment, context))
+}

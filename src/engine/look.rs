@@ -1,0 +1,45 @@
+//! One look at a place without watching it: what `status` and the commands that act go by.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+
+use super::scope::Scope;
+use super::world::World;
+use crate::core::object::ObjectKind;
+use crate::core::text::Text;
+use crate::ports::{Cluster, Fault, FaultKind, Interest, Seen};
+
+/// Reads the workloads of a place and what belongs to them, all at once. A kind that the server does not serve, and a
+/// Canary that may not be read where none is asked for, are left out and stay as a loss in the world; anything else that
+/// cannot be read fails the look, since what is missing could not be told from what is not there.
+pub async fn look(cluster: &dyn Cluster, scope: &Arc<Scope>, now: Timestamp) -> Result<World, Fault> {
+    const KINDS: [ObjectKind; 4] =
+        [ObjectKind::Rollout, ObjectKind::ReplicaSet, ObjectKind::Deployment, ObjectKind::Canary];
+    let interests = KINDS.map(|kind| interest(scope, kind));
+    let lists = join_all(interests.iter().map(|interest| cluster.list(interest))).await;
+    let mut world = World::new(Arc::clone(scope));
+    for (interest, list) in interests.iter().zip(lists) {
+        match list {
+            Ok(objects) => world.fold(Seen::All(interest.clone(), objects)),
+            Err(fault) => {
+                let optional = fault.kind == FaultKind::NoSuchKind
+                    || (interest.kind == ObjectKind::Canary
+                        && !scope.needs(interest.kind)
+                        && fault.kind == FaultKind::Forbidden);
+                if !optional {
+                    return Err(fault);
+                }
+                world.fold(Seen::Lost(interest.clone(), fault));
+            }
+        }
+    }
+    world.refresh(now);
+    Ok(world)
+}
+
+/// All objects of a kind in the place of a scope.
+pub fn interest(scope: &Scope, kind: ObjectKind) -> Interest {
+    Interest { kind, namespace: scope.place.namespace.clone(), labels: Text::default(), fields: Text::default() }
+}

@@ -1,0 +1,142 @@
+//! What the engine looks after: one place in one cluster and, where there is a manifest, the services of a release.
+//! Plain values; who reads manifests fills them in.
+
+use crate::core::manifest::WorkloadKind;
+use crate::core::object::ObjectKind;
+use crate::core::repository::Repository;
+use crate::core::snapshot::{Mode, Place};
+use crate::core::text::Text;
+use crate::text;
+
+/// What the engine looks after.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Scope {
+    /// Where, and whether actions may leave.
+    pub place: Place,
+    /// Live or rehearsal.
+    pub mode: Mode,
+    /// The cluster's uid as footplate.yaml pins it.
+    pub cluster_uid: Option<Text>,
+    /// The release; without one, all workloads found are shown.
+    pub release: Option<Release>,
+}
+
+/// The services of a release, resolved.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Release {
+    /// Its name.
+    pub name: Text,
+    /// How many waves, an expand wave included.
+    pub waves: u32,
+    /// Its services, in wave order, then by name.
+    pub services: Vec<Stop>,
+    /// Expand steps: name and path.
+    pub expand: Vec<(Text, Text)>,
+    /// `(from, to)`: from goes first.
+    pub edges: Vec<(Text, Text)>,
+    /// Flags and their value at the end, in words.
+    pub flags: Vec<(Text, Text)>,
+}
+
+/// One service of a release.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Stop {
+    /// Its name.
+    pub name: Text,
+    /// Its wave, from 0.
+    pub wave: u32,
+    /// Nearest services that go before it.
+    pub after: Vec<Text>,
+    /// The pinned version.
+    pub pinned: Text,
+    /// The pinned digest.
+    pub digest: Option<Text>,
+    /// Image without tag, where service.yaml names one.
+    pub image: Option<Text>,
+    /// Kind of its workload, where service.yaml names one; else whatever is found under the name.
+    pub kind: Option<ObjectKind>,
+    /// Name of its workload.
+    pub workload: Text,
+    /// Its container, where service.yaml names one.
+    pub container: Option<Text>,
+    /// Flags that it lists.
+    pub flags: Vec<Text>,
+}
+
+impl Release {
+    /// Of a checked repository.
+    pub fn of(repository: &Repository) -> Self {
+        let Repository { release, graph, services, .. } = repository;
+        let first = u32::from(!release.migrations.is_empty());
+        let mut stops: Vec<Stop> = graph
+            .services
+            .iter()
+            .zip(graph.before())
+            .map(|(stop, after)| {
+                let (service, pin) = (&services[stop.service], &release.services[stop.pin]);
+                Stop {
+                    name: stop.name.clone(),
+                    wave: first + stop.wave,
+                    after,
+                    pinned: text!("{}", pin.version),
+                    digest: pin.digest.clone(),
+                    image: service.image.clone(),
+                    kind: service.workload.map(object_kind),
+                    workload: service.workload_name.clone(),
+                    container: service.container.clone(),
+                    flags: service.flags.iter().map(|flag| flag.value.clone()).collect(),
+                }
+            })
+            .collect();
+        stops.sort_by(|a, b| (a.wave, &a.name).cmp(&(b.wave, &b.name)));
+        let name = |n: u32| graph.services[n as usize].name.clone();
+        let mut edges: Vec<(Text, Text)> = graph.edges.iter().map(|e| (name(e.from), name(e.to))).collect();
+        edges.sort();
+        edges.dedup();
+        Self {
+            name: release.name.clone(),
+            waves: first + graph.waves,
+            services: stops,
+            expand: release.migrations.iter().map(|m| (m.name.clone(), m.path.value.clone())).collect(),
+            edges,
+            flags: release.flags.iter().map(|f| (f.key.value.clone(), text!("{}", f.value))).collect(),
+        }
+    }
+}
+
+fn object_kind(kind: WorkloadKind) -> ObjectKind {
+    match kind {
+        WorkloadKind::Rollout => ObjectKind::Rollout,
+        WorkloadKind::Canary => ObjectKind::Canary,
+        WorkloadKind::Deployment => ObjectKind::Deployment,
+    }
+}
+
+impl Scope {
+    /// The kinds that are watched all the time, each by one list and one watch.
+    pub fn kinds(&self) -> Vec<ObjectKind> {
+        use ObjectKind::{AnalysisRun, Canary, ConfigMap, Deployment, FeatureFlag, ReplicaSet, Rollout};
+        vec![Rollout, ReplicaSet, Deployment, AnalysisRun, Canary, FeatureFlag, ConfigMap]
+    }
+
+    /// True when this kind is needed here: its absence is worth a line on the screen.
+    pub fn needs(&self, kind: ObjectKind) -> bool {
+        match kind {
+            ObjectKind::Canary | ObjectKind::Rollout => self.release.as_ref().is_some_and(|release| {
+                release
+                    .services
+                    .iter()
+                    .any(|s| s.kind == Some(kind) || (s.kind.is_none() && kind == ObjectKind::Rollout))
+            }),
+            ObjectKind::FeatureFlag => self.release.as_ref().is_some_and(|release| !release.flags.is_empty()),
+            ObjectKind::AnalysisRun => self.needs(ObjectKind::Rollout),
+            _ => true,
+        }
+    }
+
+    /// The service whose workload this is.
+    pub fn stop_of(&self, kind: ObjectKind, name: &str) -> Option<&Stop> {
+        let services = &self.release.as_ref()?.services;
+        services.iter().find(|s| s.workload == name && s.kind.is_none_or(|k| k == kind))
+    }
+}

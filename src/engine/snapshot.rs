@@ -1,0 +1,423 @@
+//! From the world to what the screen shows. Only what changed is made anew; the rest is shared with the snapshot before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::pods::is_bad;
+use super::scope::{Scope, Stop};
+use super::world::{Key, Turns, World};
+use crate::core::object::{Object, ObjectKind, ObjectRef};
+use crate::core::snapshot::{
+    EventView, FlagView, GateView, Link, Need, PodView, RunView, ServiceView, Snapshot, TrainPhase, Verdict,
+};
+use crate::core::text::Text;
+use crate::core::workload::{Phase, Workload};
+use crate::text;
+
+/// What the loop knows beside the world.
+pub struct Beside<'a> {
+    /// How the link is.
+    pub link: Link,
+    /// When something of the cluster was last read.
+    pub read_at: Option<Timestamp>,
+    /// What is being done, by workload.
+    pub doing: &'a BTreeMap<Key, Text>,
+    /// Gate metrics.
+    pub gates: &'a Arc<[Arc<GateView>]>,
+    /// Flags.
+    pub flags: &'a Arc<[FlagView]>,
+    /// Services whose pods are shown.
+    pub open: &'a [Text],
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Makes snapshots, each from the one before.
+pub struct Maker {
+    scope: Arc<Scope>,
+    turns: Option<Turns>,
+    held_since: BTreeMap<Key, Timestamp>,
+    open: Vec<Text>,
+    last: Option<Arc<Snapshot>>,
+}
+
+impl Maker {
+    /// Nothing shown yet.
+    pub fn new(scope: Arc<Scope>) -> Self {
+        Self { scope, turns: None, held_since: BTreeMap::new(), open: Vec::new(), last: None }
+    }
+
+    /// The next snapshot; none when nothing that is shown has changed.
+    pub fn make(&mut self, world: &World, beside: &Beside<'_>) -> Option<Arc<Snapshot>> {
+        let last = self.last.clone();
+        let before = self.turns.unwrap_or_default();
+        let fresh = last.is_none();
+        let turns = world.turns;
+        let services: Arc<[Arc<ServiceView>]> = self.services(world, beside);
+        let opened = self.open != beside.open;
+        let events: Arc<[EventView]> = match &last {
+            Some(last) if turns.events == before.events => Arc::clone(&last.events),
+            _ => world.events().cloned().collect(),
+        };
+        let pods: Arc<[PodView]> = match &last {
+            Some(last) if turns.pods == before.pods && turns.workloads == before.workloads && !opened => {
+                Arc::clone(&last.pods)
+            }
+            _ => self.pods(world, beside.open),
+        };
+        let runs: Arc<[RunView]> = match &last {
+            Some(last) if turns.runs == before.runs && turns.workloads == before.workloads && !opened => {
+                Arc::clone(&last.runs)
+            }
+            _ => runs(world, &services, beside.open),
+        };
+        let gaps: Arc<[Text]> = match &last {
+            Some(last) if turns.readings == before.readings => Arc::clone(&last.gaps),
+            _ => gaps(world),
+        };
+        let needs = self.needs(&services, beside.now);
+        let release = self.scope.release.as_ref();
+        let snapshot = Snapshot {
+            seq: last.as_ref().map_or(0, |l| l.seq + 1),
+            at: beside.now,
+            place: self.scope.place.clone(),
+            mode: self.scope.mode.clone(),
+            link: beside.link.clone(),
+            read_at: beside.read_at,
+            release: release.map(|r| r.name.clone()),
+            waves: release.map_or(0, |r| r.waves),
+            services,
+            expand: match &last {
+                Some(last) => Arc::clone(&last.expand),
+                None => release.map(|r| r.expand.clone()).unwrap_or_default().into(),
+            },
+            edges: match &last {
+                Some(last) => Arc::clone(&last.edges),
+                None => release.map(|r| r.edges.clone()).unwrap_or_default().into(),
+            },
+            gates: Arc::clone(beside.gates),
+            flags: Arc::clone(beside.flags),
+            events,
+            pods,
+            runs,
+            needs,
+            gaps,
+        };
+        self.turns = Some(turns);
+        self.open = beside.open.to_vec();
+        let same = last.as_ref().is_some_and(|last| {
+            **last == Snapshot { seq: last.seq, at: last.at, read_at: last.read_at, ..snapshot.clone() }
+                && last.read_at.is_some() == snapshot.read_at.is_some()
+        });
+        if same && !fresh {
+            return None;
+        }
+        let snapshot = Arc::new(snapshot);
+        self.last = Some(Arc::clone(&snapshot));
+        Some(snapshot)
+    }
+
+    fn services(&self, world: &World, beside: &Beside<'_>) -> Arc<[Arc<ServiceView>]> {
+        let old = self.last.as_ref().map(|l| Arc::clone(&l.services));
+        let mut at = 0;
+        let mut reuse = |view: ServiceView| -> Arc<ServiceView> {
+            // Services keep their order, so that what was shown before is nearly always at the same place.
+            let same = old.as_ref().and_then(|old| old.get(at)).filter(|o| is_same(o, &view)).cloned();
+            at += 1;
+            same.unwrap_or_else(|| Arc::new(view))
+        };
+        let bad = bad_pods(world);
+        let views: Vec<Arc<ServiceView>> = match &self.scope.release {
+            Some(release) => {
+                let done = |name: &Text| {
+                    let stop = release.services.iter().find(|s| s.name == *name);
+                    stop.and_then(|s| Some((s, world.of_service(s.kind, &s.workload)?))).is_some_and(
+                        |(stop, workload)| {
+                            matches!(
+                                train_phase(Some(workload), Some(&stop.pinned)),
+                                TrainPhase::Done | TrainPhase::Unchanged
+                            )
+                        },
+                    )
+                };
+                release
+                    .services
+                    .iter()
+                    .map(|stop| {
+                        let workload = world.of_service(stop.kind, &stop.workload).cloned();
+                        let phase = train_phase(workload.as_ref(), Some(&stop.pinned));
+                        let waits_for = match (&workload, phase) {
+                            (None, _) => missing(&self.scope, world, stop),
+                            (Some(_), TrainPhase::Waiting) => {
+                                let open: Vec<&str> =
+                                    stop.after.iter().filter(|n| !done(n)).map(Text::as_str).collect();
+                                if open.is_empty() {
+                                    text!("ready to start")
+                                } else {
+                                    text!("waits for {}", open.join(", "))
+                                }
+                            }
+                            (Some(workload), _) => waiting(workload, &bad),
+                        };
+                        let id = workload.as_ref().map_or_else(|| self.place(stop), |w| w.id.clone());
+                        reuse(ServiceView {
+                            name: stop.name.clone(),
+                            wave: Some(stop.wave),
+                            after: stop.after.clone(),
+                            pinned: Some(stop.pinned.clone()),
+                            doing: doing(beside, &id),
+                            verdict: verdict(beside.gates, &stop.name, workload.as_ref()),
+                            id,
+                            train_phase: phase,
+                            workload,
+                            waits_for,
+                        })
+                    })
+                    .collect()
+            }
+            None => world
+                .found()
+                .map(|workload| {
+                    reuse(ServiceView {
+                        name: workload.id.name.clone(),
+                        wave: None,
+                        after: Vec::new(),
+                        pinned: None,
+                        id: workload.id.clone(),
+                        train_phase: train_phase(Some(workload), None),
+                        verdict: verdict(beside.gates, &workload.id.name, Some(workload)),
+                        waits_for: waiting(workload, &bad),
+                        doing: doing(beside, &workload.id),
+                        workload: Some(Arc::clone(workload)),
+                    })
+                })
+                .collect(),
+        };
+        match old {
+            Some(old) if old.len() == views.len() && old.iter().zip(&views).all(|(a, b)| Arc::ptr_eq(a, b)) => old,
+            _ => views.into(),
+        }
+    }
+
+    fn place(&self, stop: &Stop) -> ObjectRef {
+        ObjectRef {
+            cluster: self.scope.place.context.clone(),
+            kind: stop.kind.unwrap_or(ObjectKind::Rollout),
+            namespace: self.scope.place.namespace.clone(),
+            name: stop.workload.clone(),
+        }
+    }
+
+    /// Pods of the services that are open.
+    fn pods(&self, world: &World, open: &[Text]) -> Arc<[PodView]> {
+        if open.is_empty() {
+            return Arc::new([]);
+        }
+        let sets: Vec<Text> =
+            open_workloads(&self.scope, world, open).flat_map(|w| w.sets.iter().map(|s| s.name.clone())).collect();
+        world.pods().filter(|pod| sets.contains(&pod.view.set)).map(|pod| pod.view.clone()).collect()
+    }
+
+    /// What a person is needed for, the worst first.
+    fn needs(&mut self, services: &[Arc<ServiceView>], now: Timestamp) -> Arc<[Need]> {
+        let mut needs: Vec<(u8, Need)> = Vec::new();
+        let mut held = BTreeMap::new();
+        for service in services {
+            let Some(w) = &service.workload else { continue };
+            let key = (w.id.kind, w.id.name.clone());
+            let since = *self.held_since.get(&key).unwrap_or(&now);
+            let mut need = |rank: u8, what: Text, since: Timestamp, keys: &str| {
+                needs.push((
+                    rank,
+                    Need { what, since, deadline: None, keys: keys.into(), service: service.name.clone() },
+                ));
+            };
+            let name = &service.name;
+            let step = match (w.step, w.steps) {
+                (Some(step), Some(steps)) if step < steps => text!(" at step {} of {steps}", step + 1),
+                _ => Text::default(),
+            };
+            if w.aborted || w.phase == Phase::Degraded {
+                held.insert(key, since);
+                need(
+                    0,
+                    text!("{name} {}", if w.aborted { "was aborted" } else { "is degraded" }),
+                    since,
+                    "u undo  t retry",
+                );
+            } else if let Some(pause) = w.pause.as_ref().filter(|p| p.seconds.is_none()) {
+                held.insert(key, since);
+                let since = pause.since.unwrap_or(since);
+                match pause.reason.as_str() {
+                    "InconclusiveAnalysisRun" | "InconclusiveExperiment" => {
+                        need(
+                            1,
+                            text!("the gate of {name} is inconclusive{step}"),
+                            since,
+                            "P approve with a reason  X abort",
+                        );
+                    }
+                    "manual" => need(3, text!("{name} is held{step}"), since, "r resume  X abort"),
+                    _ => need(2, text!("{name} waits for approval{step}"), since, "P approve  X abort"),
+                }
+            }
+        }
+        self.held_since = held;
+        needs.sort_by(|(a, x), (b, y)| (a, x.since, &x.service).cmp(&(b, y.since, &y.service)));
+        let needs: Arc<[Need]> = needs.into_iter().map(|(_, need)| need).collect();
+        match &self.last {
+            Some(last) if last.needs == needs => Arc::clone(&last.needs),
+            _ => needs,
+        }
+    }
+}
+
+/// The workloads of services that are open.
+pub fn open_workloads<'a>(
+    scope: &'a Scope,
+    world: &'a World,
+    open: &'a [Text],
+) -> impl Iterator<Item = &'a Arc<Workload>> {
+    open.iter().filter_map(|name| match &scope.release {
+        Some(release) => {
+            let stop = release.services.iter().find(|s| s.name == *name)?;
+            world.of_service(stop.kind, &stop.workload)
+        }
+        None => world.of_service(None, name),
+    })
+}
+
+/// Where a service stands against its pinned version, as far as its workload alone tells.
+pub fn train_phase(workload: Option<&Arc<Workload>>, pinned: Option<&Text>) -> TrainPhase {
+    let Some(w) = workload else { return TrainPhase::Waiting };
+    let there = pinned.is_none_or(|pinned| w.version.as_ref().is_some_and(|v| is_version(v, pinned)));
+    if w.aborted {
+        return TrainPhase::Aborted;
+    }
+    match (w.phase, there) {
+        (Phase::Degraded, _) => TrainPhase::Failed,
+        (Phase::Healthy, true) => TrainPhase::Done,
+        (Phase::Healthy, false) => TrainPhase::Waiting,
+        (_, _) if w.held => TrainPhase::Held,
+        (Phase::Paused, _) => TrainPhase::Stepping,
+        (Phase::Progressing, _) if w.step.is_some_and(|s| s > 0) => TrainPhase::Stepping,
+        (Phase::Progressing, _) => TrainPhase::Deploying,
+    }
+}
+
+/// True when an image's version is the pinned one; tags of some builds carry a `v`.
+fn is_version(found: &str, pinned: &str) -> bool {
+    found == pinned || found.strip_prefix('v') == Some(pinned)
+}
+
+fn is_same(old: &ServiceView, new: &ServiceView) -> bool {
+    let workload = match (&old.workload, &new.workload) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    };
+    workload
+        && old.name == new.name
+        && old.doing == new.doing
+        && old.waits_for == new.waits_for
+        && old.verdict == new.verdict
+        && old.train_phase == new.train_phase
+        && old.id == new.id
+}
+
+fn doing(beside: &Beside<'_>, id: &ObjectRef) -> Text {
+    beside.doing.get(&(id.kind, id.name.clone())).cloned().unwrap_or_default()
+}
+
+/// The worst verdict of the metrics that decide about a service now.
+fn verdict(gates: &[Arc<GateView>], service: &str, workload: Option<&Arc<Workload>>) -> Option<Verdict> {
+    let runs = workload.map_or(&[][..], |w| &w.runs);
+    let current = gates.iter().filter(|g| g.service == *service && (g.run.is_empty() || runs.contains(&g.run)));
+    let rank = |v: Verdict| match v {
+        Verdict::Fail => 0,
+        Verdict::Inconclusive => 1,
+        Verdict::NoData => 2,
+        Verdict::Pass => 3,
+    };
+    current.map(|g| g.verdict).min_by_key(|v| rank(*v))
+}
+
+/// Why a workload waits, with the pod that keeps it back where one is seen to.
+fn waiting(workload: &Workload, bad: &BTreeMap<Text, Text>) -> Text {
+    let pod = if workload.phase == Phase::Healthy { None } else { bad.get(&workload.hash) };
+    match (pod, workload.waits_for.is_empty()) {
+        (None, _) => workload.waits_for.clone(),
+        (Some(pod), true) => pod.clone(),
+        (Some(pod), false) => text!("{pod}; {}", workload.waits_for),
+    }
+}
+
+/// By pod hash, the first pod that will not mend itself.
+fn bad_pods(world: &World) -> BTreeMap<Text, Text> {
+    let mut out = BTreeMap::new();
+    for pod in world.pods().filter(|pod| is_bad(&pod.view)) {
+        let view = &pod.view;
+        let restarts = if view.restarts > 0 { text!(", {} restarts", view.restarts) } else { Text::default() };
+        out.entry(pod.hash.clone()).or_insert_with(|| text!("pod {}: {}{restarts}", view.name, view.status));
+    }
+    out
+}
+
+fn missing(scope: &Scope, world: &World, stop: &Stop) -> Text {
+    let kind = stop.kind.unwrap_or(ObjectKind::Rollout);
+    let reading = world.how(kind);
+    let word = stop.kind.map_or("workload", |k| k.api().3);
+    match reading.lost {
+        Some(fault) if !reading.listed => text!("cannot be read: {}", fault.why),
+        _ if !reading.listed => "not read yet".into(),
+        _ => text!("no {word} {} in {}", stop.workload, scope.place.namespace),
+    }
+}
+
+/// Analysis runs of the services that are open or not healthy, newest last, at most ten a service.
+fn runs(world: &World, services: &[Arc<ServiceView>], open: &[Text]) -> Arc<[RunView]> {
+    let mut out = Vec::new();
+    for service in services {
+        let Some(workload) = &service.workload else { continue };
+        if workload.phase == Phase::Healthy && !open.contains(&service.name) {
+            continue;
+        }
+        let mut runs = world.owned(&workload.uid, ObjectKind::AnalysisRun);
+        runs.sort_by_key(|run| (run.created(), run.name()));
+        out.extend(runs.iter().rev().take(10).rev().map(|run| run_view(run, &service.name)));
+    }
+    out.into()
+}
+
+fn run_view(run: &Object, service: &Text) -> RunView {
+    let metrics = run.items("/status/metricResults").iter().map(|metric| {
+        let text = |key: &str| Text::scrub(metric[key].as_str().unwrap_or_default());
+        let count = |key: &str| metric[key].as_u64().unwrap_or_default();
+        let last = metric["measurements"].as_array().and_then(|all| all.last());
+        let value = Text::scrub(last.and_then(|m| m["value"].as_str()).unwrap_or_default());
+        let counts = text!("{}/{}/{}/{}", count("successful"), count("failed"), count("inconclusive"), count("error"));
+        (text("name"), text("phase"), value, counts)
+    });
+    RunView {
+        name: run.name(),
+        service: service.clone(),
+        hash: Text::scrub(run.label("rollouts-pod-template-hash").unwrap_or_default()),
+        phase: run.text("/status/phase").unwrap_or_else(|| "Pending".into()),
+        message: run.text("/status/message").unwrap_or_default(),
+        metrics: metrics.collect(),
+    }
+}
+
+/// Kinds that are needed here and cannot be read, with what to do.
+fn gaps(world: &World) -> Arc<[Text]> {
+    let scope = world.scope();
+    let found_any = world.found().next().is_some();
+    let kinds = scope.kinds().into_iter().chain([ObjectKind::Event, ObjectKind::Pod]);
+    kinds
+        .filter(|kind| scope.needs(*kind) || (scope.release.is_none() && *kind == ObjectKind::Rollout && !found_any))
+        .filter_map(|kind| world.how(kind).lost)
+        .map(|fault| text!("{}: {}; {}", fault.what, fault.why, fault.hint))
+        .collect()
+}
