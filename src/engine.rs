@@ -1,6 +1,8 @@
 //! The only loop. It watches, folds what it sees into a [`world::World`], drives what people order, and publishes
 //! snapshots; screens read them and send intents. Knows ports and core, no terminal and no wire format.
 
+pub mod act;
+pub mod facts;
 pub mod gates;
 pub mod look;
 pub mod pods;

@@ -1,0 +1,338 @@
+//! Carrying orders out: read, ask the verb what is next, let the guard look, write, read back, until every order ended
+//! or its time is up. What a verb does is `core::verb`'s; this file keeps the time, the journal and the honesty.
+//!
+//! A write is never repeated blindly. Whatever it was answered with, the facts are read again and the verb decides from
+//! them what is left to do; preconditions in the write make a second one harmless.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::facts::gather;
+use crate::core::confirm::{Confirmed, Refusal};
+use crate::core::effect::{Change, Direction, Effect};
+use crate::core::guard::{Standing, clear};
+use crate::core::object::{ObjectKind, ObjectRef};
+use crate::core::snapshot::WriteMode;
+use crate::core::text::Text;
+use crate::core::verb::{Facts, Next, Procedure};
+use crate::ports::{Clock, Cluster, Fault, FaultKind, Journal};
+use crate::text;
+
+/// How long an order may take until it is read back; then its outcome is called unknown.
+pub const ORDER_DEADLINE: Duration = Duration::from_secs(90);
+/// Orders that are written at once.
+const AT_ONCE: usize = 50;
+/// Writes that one look at the facts may lead to: each answer is itself a fresh look at what was written.
+const WRITES_A_LOOK: usize = 4;
+const LOOK_FIRST: Duration = Duration::from_millis(100);
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
+/// How an order ended.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Outcome {
+    /// Carried out and read back, or brought about by somebody else already; says what was done.
+    Done(Text),
+    /// Not carried out: a rule stands against it.
+    Refused(Refusal),
+    /// Not carried out: the cluster could not be reached or did not let us.
+    Failed(Fault),
+    /// Something was written, and what was ordered was not read back in time. Says what it waits for.
+    Unknown(Text),
+}
+
+/// Carries orders out on one cluster.
+#[derive(Clone)]
+pub struct Driver {
+    /// The cluster.
+    pub cluster: Arc<dyn Cluster>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Where orders are written down before their first effect.
+    pub journal: Arc<dyn Journal>,
+    /// Whether actions may leave.
+    pub write: WriteMode,
+    /// The cluster's uid as footplate.yaml pins it.
+    pub cluster_uid: Option<Text>,
+}
+
+/// One order under way.
+struct Order {
+    procedure: Procedure,
+    sent: u32,
+    waits: Text,
+    fault: Option<Fault>,
+    outcome: Option<Outcome>,
+}
+
+/// What to carry out together: orders under one confirmation.
+pub struct Batch {
+    /// The orders.
+    pub procedures: Vec<Procedure>,
+    /// The person's confirmation of all of them.
+    pub confirmed: Confirmed,
+    /// Hashes that were seen as stable, an entry for each order; may be shorter.
+    pub was_stable: Vec<Vec<Text>>,
+}
+
+impl Driver {
+    /// Carries orders out, all at once, and answers how each ended, in the same order. `told` hears what each is doing.
+    pub async fn drive(&self, batch: Batch, told: &(dyn Fn(usize, &Text) + Sync)) -> Vec<Outcome> {
+        let Batch { procedures, confirmed, was_stable } = batch;
+        let until = self.clock.monotonic() + ORDER_DEADLINE;
+        let (uid, intent) = tokio::join!(self.read_uid(), self.note_intent(&procedures));
+        let mut orders: Vec<Order> = procedures
+            .into_iter()
+            .map(|procedure| Order { procedure, sent: 0, waits: Text::default(), fault: None, outcome: None })
+            .collect();
+        if let Err(fault) = intent {
+            // Going back is never held up by a full disk; going forward waits for its entry.
+            for order in orders.iter_mut().filter(|o| o.procedure.aim().verb.direction() == Direction::Forward) {
+                order.outcome = Some(Outcome::Refused(Refusal {
+                    why: text!("the order cannot be written down: {}: {}", fault.what, fault.why),
+                    hint: fault.hint.clone(),
+                    already: false,
+                }));
+            }
+        }
+        let mut alongside = JoinSet::new();
+        let mut pause = LOOK_FIRST;
+        loop {
+            let mut open: Vec<(usize, &mut Order)> =
+                orders.iter_mut().enumerate().filter(|(_, order)| order.outcome.is_none()).collect();
+            if open.is_empty() {
+                break;
+            }
+            if self.clock.monotonic() >= until {
+                open.iter_mut().for_each(|(_, order)| order.outcome = Some(give_up(order)));
+                break;
+            }
+            let now = self.clock.now();
+            let aims: Vec<_> = open.iter().map(|(_, order)| order.procedure.aim()).collect();
+            let facts = gather(&*self.cluster, &aims, now).await;
+            let work = open.into_iter().zip(facts).map(|((at, order), facts)| {
+                let (confirmed, uid, seen) = (&confirmed, &uid, was_stable.get(at));
+                async move {
+                    let mut done = Vec::new();
+                    match facts {
+                        Ok(mut facts) => {
+                            facts.was_stable = seen.cloned().unwrap_or_default();
+                            self.advance(order, facts, confirmed, uid, &|says| told(at, says), &mut done).await;
+                        }
+                        Err(fault) => self.stumble(order, fault),
+                    }
+                    if order.outcome.is_none() && !order.waits.is_empty() {
+                        told(at, &order.waits);
+                    }
+                    done
+                }
+            });
+            let work: Vec<_> = work.collect();
+            let lines: Vec<Value> = stream::iter(work).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await.concat();
+            if !lines.is_empty() {
+                let journal = Arc::clone(&self.journal);
+                alongside.spawn_blocking(move || lines.iter().for_each(|line| drop(journal.append(line))));
+            }
+            if orders.iter().any(|order| order.outcome.is_none()) {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 3 / 2).min(LOOK_MAX);
+            }
+        }
+        alongside.join_all().await;
+        let outcomes: Vec<Outcome> =
+            orders.iter_mut().map(|order| order.outcome.take().unwrap_or_else(|| give_up(order))).collect();
+        self.note_outcomes(&orders, &outcomes).await;
+        outcomes
+    }
+
+    /// From one look at the facts: as many writes as follow from it.
+    async fn advance(
+        &self,
+        order: &mut Order,
+        mut facts: Facts,
+        confirmed: &Confirmed,
+        uid: &Option<Text>,
+        told: &(dyn Fn(&Text) + Sync),
+        done: &mut Vec<Value>,
+    ) {
+        for _ in 0..WRITES_A_LOOK {
+            let effect = match order.procedure.next(&facts) {
+                Next::Send(effect) => *effect,
+                Next::Wait(what) => {
+                    (order.waits, order.fault) = (what, None);
+                    return;
+                }
+                Next::Done(what) => {
+                    order.outcome = Some(Outcome::Done(what));
+                    return;
+                }
+                Next::Refused(refusal) if refusal.already => {
+                    order.outcome = Some(Outcome::Done(refusal.why));
+                    return;
+                }
+                Next::Refused(refusal) => {
+                    order.outcome = Some(Outcome::Refused(refusal));
+                    return;
+                }
+            };
+            let standing = Standing {
+                write: self.write,
+                confirmed: Some(confirmed),
+                cluster_uid: (self.cluster_uid.clone(), uid.clone()),
+                read_at: facts.now,
+                now: self.clock.now(),
+            };
+            told(&effect.says);
+            let cleared = match clear(effect, &standing) {
+                Ok(cleared) => cleared,
+                Err(refusal) => {
+                    order.outcome = Some(Outcome::Refused(refusal));
+                    return;
+                }
+            };
+            let effect = cleared.effect();
+            let line = self.line("effect", effect);
+            if effect.direction == Direction::Forward {
+                if let Err(fault) = self.append(line).await {
+                    order.outcome = Some(Outcome::Failed(fault));
+                    return;
+                }
+            } else {
+                done.push(line);
+            }
+            order.sent += 1;
+            match self.cluster.send(&cleared).await {
+                Ok(object) => {
+                    order.fault = None;
+                    facts.now = self.clock.now();
+                    if effect.object == order.procedure.aim().workload {
+                        facts.object = Some(object);
+                    } else if effect.object.kind == ObjectKind::Deployment && facts.target.is_some() {
+                        facts.target = Some(object);
+                    } else {
+                        return;
+                    }
+                }
+                Err(fault) => {
+                    if let FaultKind::Throttled(seconds) = fault.kind {
+                        tokio::time::sleep(Duration::from_secs(u64::from(seconds.min(10)))).await;
+                    }
+                    self.stumble(order, fault);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What a fault means for an order: the end where trying again cannot help, else another look.
+    fn stumble(&self, order: &mut Order, fault: Fault) {
+        match fault.kind {
+            FaultKind::Unauthorized | FaultKind::Forbidden | FaultKind::NoSuchKind => {
+                order.outcome = Some(Outcome::Failed(fault));
+            }
+            _ => {
+                order.waits = text!("{}: {}", fault.what, fault.why);
+                order.fault = Some(fault);
+            }
+        }
+    }
+
+    /// The cluster's uid, where it is pinned: that of its kube-system namespace. Unknown where it may not be read.
+    async fn read_uid(&self) -> Option<Text> {
+        self.cluster_uid.as_ref()?;
+        let system = ObjectRef {
+            cluster: self.cluster.identity().context,
+            kind: ObjectKind::Namespace,
+            namespace: Text::default(),
+            name: "kube-system".into(),
+        };
+        self.cluster.read(&system).await.ok().flatten().map(|object| Text::scrub(object.uid()))
+    }
+
+    async fn note_intent(&self, procedures: &[Procedure]) -> Result<(), Fault> {
+        let Some(first) = procedures.first() else { return Ok(()) };
+        let order = &first.aim().order;
+        let targets: Vec<Value> =
+            procedures.iter().map(|p| json!({"verb": verb_word(p), "object": p.aim().workload.to_string()})).collect();
+        self.append(json!({
+            "at": self.clock.now().to_string(), "what": "intent", "who": order.who, "why": order.why,
+            "cluster": self.cluster.identity().context, "orders": targets,
+        }))
+        .await
+    }
+
+    async fn note_outcomes(&self, orders: &[Order], outcomes: &[Outcome]) {
+        let lines: Vec<Value> = orders
+            .iter()
+            .zip(outcomes)
+            .map(|(order, outcome)| {
+                let (word, says) = match outcome {
+                    Outcome::Done(says) => ("done", says.clone()),
+                    Outcome::Refused(refusal) => ("refused", refusal.why.clone()),
+                    Outcome::Failed(fault) => ("failed", text!("{fault}")),
+                    Outcome::Unknown(says) => ("unknown", says.clone()),
+                };
+                json!({
+                    "at": self.clock.now().to_string(), "what": "outcome", "verb": verb_word(&order.procedure),
+                    "object": order.procedure.aim().workload.to_string(), "outcome": word, "says": says,
+                })
+            })
+            .collect();
+        let journal = Arc::clone(&self.journal);
+        let written = tokio::task::spawn_blocking(move || lines.iter().for_each(|line| drop(journal.append(line))));
+        let _ = written.await;
+    }
+
+    fn line(&self, what: &str, effect: &Effect) -> Value {
+        let (on, patch) = match &effect.change {
+            Change::Patch(patch) => ("main", json!(patch)),
+            Change::PatchStatus(patch) => ("status", json!(patch)),
+            Change::Create(_) => ("create", Value::Null),
+        };
+        json!({
+            "at": self.clock.now().to_string(), "what": what, "cluster": effect.object.cluster,
+            "object": effect.object.to_string(), "on": on, "says": effect.says, "patch": patch,
+        })
+    }
+
+    async fn append(&self, line: Value) -> Result<(), Fault> {
+        let journal = Arc::clone(&self.journal);
+        let written = tokio::task::spawn_blocking(move || journal.append(&line)).await;
+        written.unwrap_or_else(|why| {
+            Err(Fault {
+                kind: FaultKind::Server,
+                what: "write the journal".into(),
+                why: text!("{why}"),
+                hint: "order it again".into(),
+            })
+        })
+    }
+}
+
+/// The verb of an order in a word.
+fn verb_word(procedure: &Procedure) -> &'static str {
+    use crate::core::verb::Verb;
+    match procedure.aim().verb {
+        Verb::Start { .. } => "start",
+        Verb::Pause => "pause",
+        Verb::Resume => "resume",
+        Verb::Promote => "promote",
+        Verb::PromoteFull => "promote --full",
+        Verb::Abort => "abort",
+        Verb::Retry => "retry",
+        Verb::Restart => "restart",
+        Verb::Undo => "undo",
+    }
+}
+
+/// The honest word for an order whose time is up.
+fn give_up(order: &Order) -> Outcome {
+    match (&order.fault, order.sent) {
+        (Some(fault), 0) => Outcome::Failed(fault.clone()),
+        (_, 0) => Outcome::Unknown(text!("nothing was written; it waits for {}", order.waits)),
+        (_, _) => Outcome::Unknown(text!("written, but not read back in time; it waits for {}", order.waits)),
+    }
+}
