@@ -5,7 +5,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::core::text::Text;
 use crate::ports::{self, Fault, FaultKind};
@@ -127,6 +127,7 @@ fn write(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
         file.write_all(bytes)?;
         keep_owner(&file, &old);
         file.set_permissions(old.permissions())?;
+        file.set_modified(after(old.modified()?))?;
         file.sync_all()?;
         fs::rename(&beside, target)
     })();
@@ -134,6 +135,12 @@ fn write(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
         let _ = fs::remove_file(&beside);
     }
     written
+}
+
+/// A time of change that is later than the old one's, even where the clock was set back: providers look at the time alone,
+/// and take nothing that is not later.
+fn after(old: SystemTime) -> SystemTime {
+    SystemTime::now().max(old + Duration::from_millis(1))
 }
 
 /// Gives the new file to the owner of the old one, as far as one may: without the right to, it belongs to whoever flips.
@@ -171,6 +178,15 @@ mod tests {
         assert_ne!(now.ino(), before, "a reader that has it open keeps the whole old text");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(flags.place().ends_with("flags.json"));
+    }
+
+    #[test]
+    fn it_is_always_later_than_the_one_before() {
+        let (_dir, path, flags) = file("old");
+        let ahead = SystemTime::now() + Duration::from_secs(3600);
+        File::options().write(true).open(&path).unwrap().set_modified(ahead).unwrap();
+        flags.replace("old", "new").unwrap();
+        assert!(fs::metadata(&path).unwrap().modified().unwrap() > ahead);
     }
 
     #[test]
