@@ -9,13 +9,12 @@ use crate::core::confirm::Order;
 use crate::core::effect::{Change, Direction, Effect};
 use crate::core::object::{Object, ObjectRef};
 use crate::core::text::Text;
+pub use crate::core::workload::before::UNDO;
 
 /// Stamp of a hold: which one.
 pub const HOLD: &str = "footplate.dev/hold";
 /// Who holds and why, in words.
 pub const HOLD_BY: &str = "footplate.dev/hold-by";
-/// Stamp of a restore or an abort.
-pub const UNDO: &str = "footplate.dev/undo";
 
 /// The value of a hold's stamp. By hand there is no Release to name; the time of the order tells one hold from another.
 pub fn hold_value(order: &Order) -> String {

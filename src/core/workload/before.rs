@@ -17,6 +17,14 @@ pub const BEFORE: &str = "footplate.dev/before";
 /// only while that image is still the template's: after a deploy by somebody else it speaks of an older change.
 pub const SET: &str = "footplate.dev/set";
 
+/// Stamp of a restore or an abort: `hand/<from>/<to>` by pod hash, or that of a Release.
+pub const UNDO: &str = "footplate.dev/undo";
+
+/// True when the object says that it was taken back to this version.
+pub fn taken_back_to(object: &Object, hash: &str) -> bool {
+    object.annotation(UNDO).and_then(|stamp| stamp.strip_prefix("hand/")?.rsplit('/').next()) == Some(hash)
+}
+
 /// Looks at a Rollout: where an undo would go, and how.
 pub fn rollout<'a>(
     object: &Object,
@@ -39,6 +47,9 @@ pub fn rollout<'a>(
                 (UndoPath::NotReady(crate::text!("the replica set of the stable version ({stable}) is gone")), None)
             }
         };
+    }
+    if taken_back_to(object, current) {
+        return (UndoPath::NotNeeded, None);
     }
     let (set, known) = match before(ObjectKind::Rollout, object, template, current, sets, related) {
         Ok(found) => found,

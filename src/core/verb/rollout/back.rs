@@ -199,8 +199,7 @@ fn plan(v: &View<'_>, instead: Text) -> Result<Plan, Next> {
     let (path, to) = v.before();
     let seen = v.aim.seen.as_ref().and_then(|s| s.undo_to.as_ref());
     let is_back = |hash: &str| v.settled() && hash == v.current;
-    let marked_back = || v.object.annotation(UNDO).and_then(|s| s.rsplit('/').next()).is_some_and(is_back);
-    if seen.is_some_and(|h| is_back(h)) || marked_back() {
+    if seen.is_some_and(|h| is_back(h)) || (v.settled() && before::taken_back_to(v.object, v.current)) {
         return Err(done(crate::text!("{} is back on {} already", v.name(), v.current)));
     }
     let to = match (path.clone(), to) {
