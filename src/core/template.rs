@@ -94,6 +94,47 @@ pub fn with_ours(mut template: Value, container: &str, image: &str, config: Opti
     template
 }
 
+/// A recorded template in the words of the one that is there now, where the two differ in no more than images, the volume
+/// `config` and our mark. A replica set's template has the API server's defaults filled in, a Rollout's has not; only the
+/// latter makes the pod hash that the replica set bears. `now` is the replica set of what is there.
+pub fn in_words_of(live: &Value, now: &Value, recorded: &Value) -> Option<Value> {
+    equal(&with_versions_of(now.clone(), recorded)?, recorded).then(|| with_versions_of(live.clone(), recorded))?
+}
+
+/// Takes over images, the ConfigMap of the volume `config` and our mark.
+fn with_versions_of(mut template: Value, from: &Value) -> Option<Value> {
+    let images = from["spec"]["containers"].as_array()?;
+    let containers = template["spec"]["containers"].as_array_mut()?;
+    if images.len() != containers.len() {
+        return None;
+    }
+    for (container, from) in containers.iter_mut().zip(images) {
+        container["image"] = from["image"].clone();
+    }
+    if let (Some((index, _)), Some((_, name))) = (config_volume(&template), config_volume(from)) {
+        let name = json!(name);
+        template["spec"]["volumes"][index]["configMap"]["name"] = name;
+    }
+    let mark = &from["metadata"]["annotations"][ANEW];
+    if mark.is_null() {
+        if let Some(annotations) = template.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+            annotations.remove(ANEW);
+        }
+    } else {
+        template["metadata"]["annotations"][ANEW] = mark.clone();
+    }
+    prune_annotations(&mut template);
+    Some(template)
+}
+
+fn prune_annotations(template: &mut Value) {
+    if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut)
+        && metadata.get("annotations").and_then(Value::as_object).is_some_and(Map::is_empty)
+    {
+        metadata.remove("annotations");
+    }
+}
+
 /// The same without what tells nothing of what it runs: nulls, empty maps and lists, and the marks that make an equal
 /// template new (ours, and `kubectl rollout restart`'s).
 pub fn bare(template: &Value) -> Value {
@@ -243,6 +284,22 @@ mod tests {
         );
         assert_eq!(differences(&template(), &set, 1), [Text::scrub("and 2 more")]);
         assert_eq!(with_ours(template(), "other", "b:2", None), template());
+    }
+
+    #[test]
+    fn a_record_is_told_in_the_words_of_what_is_there() {
+        let mut defaulted = template();
+        defaulted["spec"]["restartPolicy"] = json!("Always");
+        let recorded = with_ours(defaulted.clone(), "app", "b:0", Some("b-config-0"));
+        let mut live = template();
+        live["metadata"]["annotations"] = json!({ANEW: "hand/1"});
+        let mut now = defaulted.clone();
+        now["metadata"]["annotations"] = json!({ANEW: "hand/1"});
+        let told = in_words_of(&live, &now, &recorded).unwrap();
+        assert_eq!(told, with_ours(template(), "app", "b:0", Some("b-config-0")), "no defaults, no mark");
+        let mut other = recorded;
+        other["spec"]["containers"][1]["env"] = json!([{"name": "A", "value": "1"}]);
+        assert_eq!(in_words_of(&live, &now, &other), None, "the environment differs too");
     }
 
     #[test]

@@ -131,7 +131,9 @@ impl Back {
                 }
             };
         }
-        if v.held() || (!v.settled() && !draft::undo_counts(v.object, &plan.bad)) {
+        // Where the template is another object's, the mark is a patch of its own.
+        let unmarked = !before::taken_back_to(v.object, &plan.to.hash) && (attempts.any() || !v.settled());
+        if v.held() || unmarked {
             let says = Text::scrub("mark the undo, end a hold: spec.paused=false");
             let d = clear(v, &plan.bad, &plan.to.hash);
             return attempts.send(d.main(v.id().clone(), Direction::Safe, says));
@@ -229,10 +231,20 @@ fn plan(v: &View<'_>, instead: Text) -> Result<Plan, Next> {
     };
     v.referenced()?;
     let (template, kept) = match path {
-        UndoPath::ToStable => (recorded, Vec::new()),
+        UndoPath::ToStable => (in_own_words(v, recorded), Vec::new()),
         _ => only_ours(v, recorded),
     };
     Ok(Plan { to, template, bad: v.current.to_owned(), kept, instead })
+}
+
+/// The recorded template as the Rollout itself would say it, so that its pod hash is the recorded one.
+fn in_own_words(v: &View<'_>, recorded: Value) -> Value {
+    let now = v.set(v.current).and_then(|s| template::of_set(s.object));
+    let told = match (v.template(), now) {
+        (Some(live), Some(now)) if v.at_rest() || v.observed() => template::in_words_of(live, &now, &recorded),
+        _ => None,
+    };
+    told.unwrap_or(recorded)
 }
 
 /// The template to restore on a finished service: the recorded one, unless somebody changed more than the fields of our
@@ -240,8 +252,9 @@ fn plan(v: &View<'_>, instead: Text) -> Result<Plan, Next> {
 fn only_ours(v: &View<'_>, recorded: Value) -> (Value, Vec<Text>) {
     let live = v.set(v.current).and_then(|s| template::of_set(s.object));
     let (Some(live), Some(spec)) = (live, v.template()) else { return (recorded, Vec::new()) };
+    let whole = |recorded| (in_own_words(v, recorded), Vec::new());
     if !before::stamp_counts(v.object, v.template()) || v.object.annotation(BEFORE).is_none() {
-        return (recorded, Vec::new());
+        return whole(recorded);
     }
     let set: Value = v.object.annotation(SET).and_then(|s| serde_json::from_str(s).ok()).unwrap_or_default();
     let container = set["container"].as_str().unwrap_or_default();
@@ -252,7 +265,7 @@ fn only_ours(v: &View<'_>, recorded: Value) -> (Value, Vec<Text>) {
         set["config"].as_str(),
     );
     if template::same(&expected, &live) {
-        return (recorded, Vec::new());
+        return whole(recorded);
     }
     let kept = template::differences(&expected, &live, 4);
     let image = container_image(&recorded, Some(container)).unwrap_or_default();
