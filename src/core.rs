@@ -20,6 +20,7 @@ pub mod series;
 pub mod snapshot;
 pub mod template;
 pub mod text;
+pub mod train;
 pub mod verb;
 pub mod verified;
 pub mod workload;
