@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::core::finding::Finding;
 use crate::core::guard::Cleared;
 use crate::core::object::{Object, ObjectKind, ObjectRef};
-use crate::core::repository::RawFile;
+use crate::core::repository::{FileRead, RawFile};
 use crate::core::snapshot::Point;
 use crate::core::text::Text;
 
@@ -242,9 +242,6 @@ pub struct Root {
     /// The settings, where there are any.
     pub footplate: Option<RawFile>,
 }
-
-/// A file, or what is wrong with it.
-pub type FileRead = Result<RawFile, Box<Finding>>;
 
 /// An environment repository on disk. Files are read whole, up to a limit of size; what is no plain file, and what lies
 /// behind a symbolic link inside the repository, is refused. What is wrong comes back as a finding about the file.

@@ -10,9 +10,9 @@ use rustix::fs::OFlags;
 
 use crate::core::finding::Finding;
 use crate::core::manifest::yaml::BYTES_MAX;
-use crate::core::repository::RawFile;
+use crate::core::repository::{FileRead, RawFile};
 use crate::core::text::Text;
-use crate::ports::{FileRead, Repo, Root};
+use crate::ports::{Repo, Root};
 use crate::text;
 
 /// Most service folders read.

@@ -64,8 +64,8 @@ impl Console {
 
     /// Says what was found about input files.
     pub fn findings(&self, findings: &[Finding]) {
-        let blocks: Vec<String> = findings.iter().map(|f| f.render(&|part, s| self.paint(part, s))).collect();
-        self.talk(&blocks.join("\n"));
+        let blocks = findings.iter().map(|f| f.render(&|part, s| self.paint(part, s)) + "\n");
+        self.talk(&blocks.collect::<String>());
     }
 
     /// Says why a command failed.

@@ -115,9 +115,7 @@ fn read(root: &Root, global: &Global, wiring: &Wiring) -> Result<Repository, Fin
         Err(finding) => draft.unreadable_service(*finding),
     }
     for paths in draft.scripts() {
-        let up = wiring.repo.read(root, &paths.up).map_err(|f| *f);
-        let down = wiring.repo.read(root, &paths.down).map_err(|f| *f);
-        draft.script(&paths, up, down);
+        draft.script(&paths, wiring.repo.read(root, &paths.up), wiring.repo.read(root, &paths.down));
     }
     draft.finish(global.env.as_deref(), zone_known)
 }

@@ -115,7 +115,9 @@ impl Sources {
         let cells = |from: usize, n: usize| -> usize {
             excerpt.chars().skip(from).take(n).map(|c| c.width().unwrap_or(0)).sum()
         };
-        let (caret, width) = (cells(0, lead), cells(lead, marked).max(1));
+        let end_of_line = shown.chars().count() - skip.min(shown.chars().count());
+        let visible = marked.min(end_of_line.min(room).saturating_sub(before - skip));
+        let (caret, width) = (cells(0, lead), cells(lead, visible).max(1));
         let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Spot {
             file: self.name(place.file),
@@ -277,6 +279,22 @@ impl Findings {
             return self.skip(&file, Severity::Error);
         }
         self.push(Finding::error(sources, place, message, fix.into()));
+    }
+
+    /// Adds an error at a place that has to do with another one; cheap when the file has enough of them.
+    pub fn error_also(
+        &mut self,
+        sources: &Sources,
+        place: Place,
+        message: Text,
+        fix: impl Into<Text>,
+        also: (Text, Place),
+    ) {
+        let file = sources.name(place.file);
+        if self.full(&file) {
+            return self.skip(&file, Severity::Error);
+        }
+        self.push(Finding::error(sources, place, message, fix.into()).and(sources, also.1, also.0));
     }
 
     /// Adds a warning at a place; cheap when the file has enough of them.

@@ -151,8 +151,7 @@ fn read_edges<'s>(
             if let Some((other, first)) = exposers.get(&*contract.value) {
                 let message = text!("contract `{}` is exposed twice", contract.value);
                 let fix = text!("let {} or {} expose it, under one name", services[*other].name, service.name);
-                let finding = Finding::error(sources, contract.place, message, fix);
-                findings.push(finding.and(sources, *first, "first here".into()));
+                findings.error_also(sources, contract.place, message, fix, ("first here".into(), *first));
             } else {
                 exposers.insert(&contract.value, (n, contract.place));
             }
@@ -170,8 +169,7 @@ fn read_edges<'s>(
             if let (Some(edge), None) = (first.edge, service.edge) {
                 let message = text!("{name} is no edge service but depends on one, {} ({why})", first.name);
                 let fix = text!("edge services go last: remove the dependency, or mark {name} `edge: true` too");
-                let finding = Finding::error(sources, place, message, fix);
-                findings.push(finding.and(sources, edge, text!("{} faces users", first.name)));
+                findings.error_also(sources, place, message, fix, (text!("{} faces users", first.name), edge));
             }
             direct.push(Direct { from, to, why, place });
         };

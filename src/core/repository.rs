@@ -2,7 +2,7 @@
 //! what commands and the cockpit work on. Checks that concern more than one file live here; what concerns one file is
 //! `manifest/`, order is `graph.rs`, SQL is `migration.rs`. Reading files happens elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{At, FileId, Finding, Findings, Place, Sources};
 use super::graph::{self, Graph};
@@ -20,6 +20,9 @@ pub struct RawFile {
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
+
+/// A file, or what is wrong with it.
+pub type FileRead = Result<RawFile, Box<Finding>>;
 
 /// A checked environment repository with one release.
 #[derive(Clone, PartialEq, Debug)]
@@ -142,7 +145,7 @@ impl Draft {
     }
 
     /// Takes in the scripts of one migration. Either may be missing, with what was found instead.
-    pub fn script(&mut self, paths: &ScriptPaths, up: Result<RawFile, Finding>, down: Result<RawFile, Finding>) {
+    pub fn script(&mut self, paths: &ScriptPaths, up: FileRead, down: FileRead) {
         let step = self.release.as_ref().and_then(|r| r.migrations.get(paths.migration)).cloned();
         for (result, forward) in [(up, true), (down, false)] {
             match result {
@@ -284,8 +287,13 @@ fn check_owners(sources: &Sources, release: &Release, services: &[Service]) -> F
         for config in &service.configs {
             if let Some((other, first)) = owners.get(&*config.value) {
                 let message = text!("{} and {} both own `{}`", other.name, service.name, config.value);
-                let finding = Finding::error(sources, config.place, message, "leave it to one of them".into());
-                findings.push(finding.and(sources, *first, "first here".into()));
+                findings.error_also(
+                    sources,
+                    config.place,
+                    message,
+                    "leave it to one of them",
+                    ("first here".into(), *first),
+                );
             } else {
                 owners.insert(&config.value, (service, config.place));
             }
@@ -294,15 +302,19 @@ fn check_owners(sources: &Sources, release: &Release, services: &[Service]) -> F
     for config in &release.configs {
         let At { value, place } = &config.path;
         if !owners.contains_key(&**value) {
-            let fix = match nearest(value, owners.keys().copied()) {
+            // Looking for the nearest name costs; a file with a hundred findings gets no more advice.
+            let full = findings.full(&sources.name(place.file));
+            let near = if full { None } else { nearest(value, owners.keys().copied()) };
+            let fix = match near {
                 Some(near) => text!("did you mean `{near}`? Otherwise list it under configs of its service.yaml"),
                 None => "list it under configs of the service.yaml of the service that reads it".into(),
             };
             findings.error(sources, *place, text!("no service owns the config file `{value}`"), fix);
         }
     }
+    let listed: BTreeSet<&Text> = services.iter().flat_map(|s| &s.flags).map(|f| &f.value).collect();
     for goal in &release.flags {
-        if !services.iter().any(|s| s.flags.iter().any(|f| f.value == goal.key.value)) {
+        if !listed.contains(&goal.key.value) {
             let message = text!("no service lists the flag `{}`; nothing is watched while it moves", goal.key.value);
             findings.warn(sources, goal.key.place, message, "list it under flags of each service.yaml that reads it");
         }

@@ -183,7 +183,8 @@ fn footplate(r: &mut Reader<'_>, node: &Node<'_>) -> Option<Footplate> {
     let known = ["environments", "flags", "incidents", "migrations", "metrics", "signature", "waivers"];
     let top = r.fields(node, "footplate.yaml", &known)?;
     let fix = "list where trains run: `environments: [{name: dev, context: dev, namespace: payments}]`";
-    let environments = r.required(&top, "footplate.yaml", "environments", fix).map(|n| environments(r, n));
+    let mut named = Vec::new();
+    let environments = r.required(&top, "footplate.yaml", "environments", fix).map(|n| environments(r, n, &mut named));
     let environments = environments.unwrap_or_default();
     let (mut flags, mut safe) = (None, BTreeMap::new());
     if let Some(n) = top.get("flags") {
@@ -206,11 +207,12 @@ fn footplate(r: &mut Reader<'_>, node: &Node<'_>) -> Option<Footplate> {
     });
     let metrics = top.get("metrics").map(|n| metrics(r, n)).unwrap_or_default();
     let signature = top.get("signature").and_then(|n| signature(r, n));
-    let waivers = top.get("waivers").map(|n| waivers(r, n, &environments)).unwrap_or_default();
+    let waivers = top.get("waivers").map(|n| waivers(r, n, &named)).unwrap_or_default();
     Some(Footplate { environments, flags, safe, incidents: sinks, migration_job, metrics, signature, waivers })
 }
 
-fn environments(r: &mut Reader<'_>, node: &Node<'_>) -> Vec<Environment> {
+/// The environments that are complete, and in `named` the names of all.
+fn environments(r: &mut Reader<'_>, node: &Node<'_>, named: &mut Vec<At<Text>>) -> Vec<Environment> {
     let known =
         ["name", "context", "clusterUid", "namespace", "prometheus", "deploy", "protected", "on_abandon", "freeze"];
     let mut out: Vec<Environment> = Vec::new();
@@ -221,16 +223,13 @@ fn environments(r: &mut Reader<'_>, node: &Node<'_>) -> Vec<Environment> {
         let name = name.and_then(|n| {
             let raw = r.scalar(n, "name")?;
             let value = r.label(raw, n.span, "the environment name")?;
-            if let Some(first) = out.iter().find(|e| e.name == value) {
-                let first = (first.place.start, first.place.end);
-                r.error_also(
-                    n.span,
-                    text!("environment `{value}` is there twice"),
-                    "keep one",
-                    ("first here".into(), first),
-                );
+            if let Some(first) = named.iter().find(|e| e.value == value) {
+                let also = ("first here".into(), (first.place.start, first.place.end));
+                r.error_also(n.span, text!("environment `{value}` is there twice"), "keep one", also);
             }
-            Some(At { value, place: r.place(n.span) })
+            let name = At { value, place: r.place(n.span) };
+            named.push(name.clone());
+            Some(name)
         });
         let what = name.as_ref().map_or("an environment".to_owned(), |n| format!("environment {}", n.value));
         let context = r.required(&env, &what, "context", "name the kube context: `context: dev`");
@@ -320,7 +319,7 @@ fn freezes(r: &mut Reader<'_>, node: &Node<'_>) -> Vec<Freeze> {
         } else {
             r.error(
                 window.span,
-                "the window has no length".into(),
+                "these ends make no window".into(),
                 "both ends weekly, or both dates, the end after the begin",
             );
         }
@@ -450,7 +449,7 @@ fn signature(r: &mut Reader<'_>, node: &Node<'_>) -> Option<Signature> {
     }
 }
 
-fn waivers(r: &mut Reader<'_>, node: &Node<'_>, environments: &[Environment]) -> Vec<Waiver> {
+fn waivers(r: &mut Reader<'_>, node: &Node<'_>, environments: &[At<Text>]) -> Vec<Waiver> {
     let mut out = Vec::new();
     for item in r.list(node, "waivers") {
         let known = ["policy", "environments", "by", "reason", "until"];
@@ -467,10 +466,10 @@ fn waivers(r: &mut Reader<'_>, node: &Node<'_>, environments: &[Environment]) ->
         let mut listed = Vec::new();
         if let Some(n) = waiver.get("environments") {
             listed = r.names(n, "environments", |r, raw, span| {
-                if environments.iter().any(|e| e.name == *raw) {
+                if environments.iter().any(|e| e.value == *raw) {
                     return Some(Text::scrub(raw));
                 }
-                let names: Vec<&str> = environments.iter().map(|e| &*e.name).collect();
+                let names: Vec<&str> = environments.iter().map(|e| &*e.value).collect();
                 let message = text!("environment `{}` is not one of this file", short(raw));
                 r.error(span, message, text!("known: {}", names.join(", ")));
                 None

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use jiff::civil::Date;
 
 use super::yaml::{Key, Kind, Node};
-use crate::core::finding::{At, FileId, Finding, Findings, Place, Sources};
+use crate::core::finding::{At, FileId, Findings, Place, Sources};
 use crate::core::text::{Text, is_hostile};
 use crate::text;
 
@@ -74,11 +74,8 @@ impl<'s> Reader<'s> {
 
     /// Tells an error that has to do with an earlier place.
     pub fn error_also(&mut self, span: (u32, u32), message: Text, fix: impl Into<Text>, also: (Text, (u32, u32))) {
-        if self.full() {
-            return self.error(span, message, fix);
-        }
-        let finding = Finding::error(self.sources, self.place(span), message, fix.into());
-        self.findings.push(finding.and(self.sources, self.place(also.1), also.0));
+        let (place, other) = (self.place(span), self.place(also.1));
+        self.findings.error_also(self.sources, place, message, fix, (also.0, other));
     }
 
     fn wrong(&mut self, node: &Node<'_>, what: &str, wanted: &str) {
@@ -91,12 +88,13 @@ impl<'s> Reader<'s> {
     pub fn fields<'n, 'a>(&mut self, node: &'n Node<'a>, what: &str, known: &[&str]) -> Option<Fields<'n, 'a>> {
         let entries = self.entries(node, what)?;
         for (key, _) in entries.iter().filter(|(k, _)| !known.contains(&&*k.text)) {
-            let shown = Text::scrub(&key.text);
-            let fix = match nearest(&key.text, known.iter().copied()) {
+            // Looking for the nearest key costs; a file with a hundred findings gets no more advice.
+            let near = if self.full() { None } else { nearest(&key.text, known.iter().copied()) };
+            let fix = match near {
                 Some(near) => text!("did you mean `{near}`?"),
                 None => text!("known keys: {}", known.join(", ")),
             };
-            self.error(key.span, text!("{what} has no key `{shown}`"), fix);
+            self.error(key.span, text!("{what} has no key `{}`", short(&key.text)), fix);
         }
         Some(Fields { entries, span: node.span })
     }
@@ -198,7 +196,14 @@ impl<'s> Reader<'s> {
             _ => None,
         };
         let Some(number) = number else {
-            self.wrong(node, what, "a number");
+            match self.scalar(node, what) {
+                Some(raw) if node.sort() == "a number" => {
+                    let message = text!("{what} is `{}`, which is not written in plain digits", short(raw));
+                    self.error(node.span, message, "write it like 5000 or 0.01");
+                }
+                Some(_) => self.wrong(node, what, "a number"),
+                None => {}
+            }
             return None;
         };
         if number < min || number > max {

@@ -111,7 +111,8 @@ const KEYS: [&str; 15] = [
 fn service(r: &mut Reader<'_>, node: &Node<'_>, file: FileId, folder: &str) -> Option<Service> {
     let top = r.fields(node, "the service", &KEYS)?;
     let label = |r: &mut Reader<'_>, raw: &str, span| r.label(raw, span, "the service name");
-    let word = |r: &mut Reader<'_>, raw: &str, span| r.name(raw, span, "the name", 253);
+    let contract = |r: &mut Reader<'_>, raw: &str, span| r.name(raw, span, "the contract", 253);
+    let flag = |r: &mut Reader<'_>, raw: &str, span| r.name(raw, span, "the flag", 253);
     let named = r.required(&top, "the service", "name", &format!("write `name: {}`", short(folder)));
     let name = named.and_then(|n| {
         let raw = r.scalar(n, "name")?;
@@ -123,9 +124,9 @@ fn service(r: &mut Reader<'_>, node: &Node<'_>, file: FileId, folder: &str) -> O
         Some(At { value: name, place: r.place(n.span) })
     });
     let depends_on = top.get("dependsOn").map(|n| r.names(n, "dependsOn", label)).unwrap_or_default();
-    let exposes = top.get("exposesContracts").map(|n| r.names(n, "exposesContracts", word)).unwrap_or_default();
-    let consumes = top.get("consumesContracts").map(|n| r.names(n, "consumesContracts", word)).unwrap_or_default();
-    let flags = top.get("flags").map(|n| r.names(n, "flags", word)).unwrap_or_default();
+    let exposes = top.get("exposesContracts").map(|n| r.names(n, "exposesContracts", contract)).unwrap_or_default();
+    let consumes = top.get("consumesContracts").map(|n| r.names(n, "consumesContracts", contract)).unwrap_or_default();
+    let flags = top.get("flags").map(|n| r.names(n, "flags", flag)).unwrap_or_default();
     let configs = top.get("configs").map(|n| configs(r, n)).unwrap_or_default();
     let (mut workload, mut workload_name, mut container) = (None, None, None);
     if let Some(w) = top.get("workload").and_then(|n| r.fields(n, "workload", &["kind", "name", "container"])) {

@@ -17,8 +17,8 @@ pub const BYTES_MAX: usize = 1 << 20;
 /// Deepest nesting accepted, the outermost mapping counting as 1.
 pub const DEPTH_MAX: usize = 32;
 
-/// Problems of form after which reading stops: a file this broken is told once, not a thousand times.
-const FORM_FINDINGS_MAX: usize = 20;
+/// Anchors, aliases and tags after which reading stops: what has so many is a bomb, not a manifest.
+const REFUSED_MAX: usize = 20;
 
 /// A value and where it stands.
 #[derive(Clone, PartialEq, Debug)]
@@ -121,7 +121,7 @@ struct Tree<'a, 'f> {
     sources: &'a Sources,
     file: FileId,
     findings: &'f mut Findings,
-    told: usize,
+    refused: usize,
     stop: bool,
     stack: Vec<Open<'a>>,
     root: Option<Node<'a>>,
@@ -131,7 +131,7 @@ struct Tree<'a, 'f> {
 /// uses what he got; none means that there is no tree to go on with.
 pub fn parse<'a>(sources: &'a Sources, file: FileId, findings: &mut Findings) -> Option<Node<'a>> {
     let text = sources.text(file);
-    let mut tree = Tree { sources, file, findings, told: 0, stop: false, stack: Vec::new(), root: None };
+    let mut tree = Tree { sources, file, findings, refused: 0, stop: false, stack: Vec::new(), root: None };
     if let Some((at, c)) = text.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
         let span = (narrow(at), narrow(at + c.len_utf8()));
         tree.tell(span, text!("control character U+{:04X}", u32::from(c)), "remove it");
@@ -139,6 +139,7 @@ pub fn parse<'a>(sources: &'a Sources, file: FileId, findings: &mut Findings) ->
     }
     let options = options! {
         emit_comments: false,
+        emit_anchor_events: true,
         emit_unresolved_aliases: true,
         flow_nesting_limit: DEPTH_MAX,
         block_nesting_limit: DEPTH_MAX,
@@ -154,17 +155,12 @@ pub fn parse<'a>(sources: &'a Sources, file: FileId, findings: &mut Findings) ->
         };
         let offset = |m: serde_yaml::granit_parser::Marker| narrow(m.byte_offset().unwrap_or_default());
         let span = (offset(span.start), offset(span.end));
-        let (anchor, tag) = match &event {
-            Event::Scalar(_, _, anchor, tag)
-            | Event::SequenceStart(_, anchor, tag)
-            | Event::MappingStart(_, anchor, tag) => (*anchor != 0, tag.is_some()),
-            _ => (false, false),
-        };
-        if anchor {
-            tree.tell(span, "an anchor (&) is not allowed here".into(), "write the value out where it is used");
-        }
-        if tag {
-            tree.tell(span, "a tag (!) is not allowed here".into(), "remove the tag; quotes make a text of anything");
+        let tagged = matches!(
+            &event,
+            Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, _, Some(_)) | Event::MappingStart(_, _, Some(_))
+        );
+        if tagged {
+            tree.refuse(span, "a tag (!) is not allowed here".into(), "remove the tag; quotes make a text of anything");
         }
         match event {
             Event::DocumentStart(..) => {
@@ -174,8 +170,11 @@ pub fn parse<'a>(sources: &'a Sources, file: FileId, findings: &mut Findings) ->
                     return None;
                 }
             }
+            Event::Anchor(..) => {
+                tree.refuse(span, "an anchor (&) is not allowed here".into(), "write the value out where it is used");
+            }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                tree.tell(span, "an alias (*) is not allowed here".into(), "write the value out");
+                tree.refuse(span, "an alias (*) is not allowed here".into(), "write the value out");
                 tree.put(Node { span, kind: Kind::Told });
             }
             Event::Scalar(text, style, ..) => {
@@ -190,11 +189,11 @@ pub fn parse<'a>(sources: &'a Sources, file: FileId, findings: &mut Findings) ->
             tree.deep(span);
             return None;
         }
-        if tree.stop {
-            return None;
+        if tree.refused >= REFUSED_MAX {
+            tree.tell(span, "this file is no manifest; reading stops here".into(), "write plain YAML");
+            tree.stop = true;
         }
-        if tree.told >= FORM_FINDINGS_MAX {
-            tree.tell(span, "too many problems; reading stops here".into(), "mend the first ones");
+        if tree.stop {
             return None;
         }
     }
@@ -214,9 +213,13 @@ pub fn parse<'a>(sources: &'a Sources, file: FileId, findings: &mut Findings) ->
 
 impl<'a> Tree<'a, '_> {
     fn tell(&mut self, span: (u32, u32), message: Text, fix: &str) {
-        self.told += 1;
         let place = Place { file: self.file, start: span.0, end: span.1 };
-        self.findings.push(Finding::error(self.sources, place, message, fix.into()));
+        self.findings.error(self.sources, place, message, fix);
+    }
+
+    fn refuse(&mut self, span: (u32, u32), message: Text, fix: &str) {
+        self.refused += 1;
+        self.tell(span, message, fix);
     }
 
     fn deep(&mut self, span: (u32, u32)) {
@@ -274,14 +277,9 @@ impl<'a> Tree<'a, '_> {
                     *pending = Some(Key { text, span: node.span });
                     if let Some(first) = first {
                         let place = |s: (u32, u32)| Place { file: self.file, start: s.0, end: s.1 };
-                        let finding = Finding::error(
-                            self.sources,
-                            place(node.span),
-                            text!("`{shown}` is there twice"),
-                            "keep one of them".into(),
-                        );
-                        self.told += 1;
-                        self.findings.push(finding.and(self.sources, place(first), "first here".into()));
+                        let message = text!("`{shown}` is there twice");
+                        let also = ("first here".into(), place(first));
+                        self.findings.error_also(self.sources, place(node.span), message, "keep one of them", also);
                     }
                 }
             },
