@@ -8,6 +8,7 @@ mod fields;
 mod lists;
 mod openapi;
 mod patch;
+mod protobuf;
 mod read;
 mod selector;
 mod strategic;

@@ -6,12 +6,12 @@ use http::header;
 use serde_json::{Value, json};
 
 use super::read::{shown, shown_value, supported};
-use super::{Call, fields, patch, respond, validate, view};
+use super::{Call, fields, patch, protobuf, respond, validate, view};
 use crate::rehearsal::kinds::{self, Kind};
 use crate::rehearsal::refusal::{Cause, Refusal};
 use crate::rehearsal::store::{Held, Propagation, Store, status_only, text};
 
-/// The request's body as an object: JSON, or YAML where the header says so.
+/// The request's body as an object: JSON, or YAML or protobuf where the header says so.
 pub(super) fn body(call: &Call<'_>) -> Result<Value, Refusal> {
     let media = media(call);
     let value = match media.as_str() {
@@ -20,10 +20,11 @@ pub(super) fn body(call: &Call<'_>) -> Result<Value, Refusal> {
             format!("{} in version {:?} cannot be handled as a {}: {e}", kind.kind, kind.version, kind.kind)
         }),
         "application/yaml" | "application/apply-patch+yaml" => yaml(call.body),
+        "application/vnd.kubernetes.protobuf" => protobuf::decode(call.body),
         _ => {
             let message = format!(
                 "the body of the request was in an unknown format - accepted media types include: application/json, \
-                 application/yaml (got {media:?})"
+                 application/yaml, application/vnd.kubernetes.protobuf (got {media:?})"
             );
             return Err(Refusal::new(415, "UnsupportedMediaType", message));
         }
