@@ -4,6 +4,7 @@
 //! the store's seed alone: same seed and requests, same run.
 
 pub mod api;
+pub mod faults;
 pub mod kinds;
 pub mod refusal;
 pub mod serve;

@@ -13,7 +13,7 @@ mod read;
 mod selector;
 mod strategic;
 mod table;
-mod target;
+pub(super) mod target;
 mod validate;
 mod view;
 mod watch;
