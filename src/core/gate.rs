@@ -226,6 +226,10 @@ impl Progress {
         if !self.message.is_empty() {
             return self.message.clone();
         }
+        let ended = self.ended_by();
+        if !ended.is_empty() {
+            return ended;
+        }
         match last {
             None => Text::scrub("not measured yet"),
             Some(m) if !m.message.is_empty() => m.message.clone(),
@@ -235,6 +239,24 @@ impl Progress {
                 Measured::Numbers(n) if n[0].is_infinite() => crate::text!("the answer is {}", infinity(n[0])),
                 _ => Text::default(),
             },
+        }
+    }
+}
+
+impl Progress {
+    /// Which limit ended the metric; empty when none did.
+    fn ended_by(&self) -> Text {
+        let [_, failed, inconclusive, errors] = self.counts;
+        match self.phase.as_str() {
+            "Failed" => match self.metric.failure_limit {
+                Some(limit) => crate::text!("{failed} failed, at most {limit} may"),
+                None => Text::scrub("not good often enough in a row"),
+            },
+            "Inconclusive" => {
+                crate::text!("{inconclusive} inconclusive, at most {} may be", self.metric.inconclusive_limit)
+            }
+            "Error" => crate::text!("errors: {errors}, at most {} in a row", self.metric.error_limit),
+            _ => Text::default(),
         }
     }
 }

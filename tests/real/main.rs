@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod adapter;
+mod board;
 #[path = "../conformance.rs"]
 mod conformance;
 mod controlplane;

@@ -112,6 +112,10 @@ fn missing_data_says_so() {
     assert_eq!(note(&[("Inconclusive", "[NaN]")]), "the answer is NaN");
     assert_eq!(note(&[("Failed", "[+Inf]")]), "the answer is +Inf");
     assert_eq!(note(&[("Successful", "[0.01]")]), "");
+    let ended = |phase: &str, list: &[(&str, &str)]| only(&run(phase, measured(phase, list))).note.to_string();
+    assert_eq!(ended("Failed", &[("Failed", "[0.3]"), ("Failed", "[0.4]")]), "2 failed, at most 1 may");
+    assert_eq!(ended("Inconclusive", &[("Inconclusive", "[]")]), "1 inconclusive, at most 3 may be");
+    assert_eq!(ended("Error", &[("Error", "")]), "errors: 1, at most 4 in a row");
     assert_eq!(
         only(&run("Successful", measured("Successful", &[]))).note.as_str(),
         "called successful without one good measurement"
