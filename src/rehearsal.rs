@@ -4,11 +4,20 @@
 //! the store's seed alone: same seed and requests, same run.
 
 pub mod api;
+pub mod clock;
+pub mod controllers;
 pub mod faults;
 pub mod kinds;
+pub mod prometheus;
+pub mod promql;
 pub mod refusal;
+pub mod scenario;
+pub mod score;
+pub mod series;
 pub mod serve;
 pub mod store;
+pub mod traffic;
+pub mod world;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

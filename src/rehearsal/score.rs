@@ -1,0 +1,275 @@
+//! What a rehearsal was worth: onset, decision, recovery and impact from the simulator's own knowledge, and an oracle
+//! that watches the cluster for what must never happen. It shares no code with what it judges.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::controllers::{fields, hash};
+use super::kinds;
+use super::scenario::{Outcome, Pinned, Scenario, Unknown};
+use super::store::Store;
+use super::traffic::{self, Second};
+
+/// A service as it was at the start.
+#[derive(Clone, PartialEq, Debug)]
+struct Was {
+    template: Value,
+    hash: String,
+}
+
+/// What the simulator knows of the run so far.
+#[derive(Debug)]
+pub struct Witness {
+    namespace: String,
+    pinned: BTreeMap<String, (u32, Pinned)>,
+    flags_end: BTreeMap<String, bool>,
+    was: BTreeMap<String, Was>,
+    flags_were: BTreeMap<String, f64>,
+    deployed: BTreeMap<String, Timestamp>,
+    finished: BTreeMap<String, Timestamp>,
+    onset: Option<Timestamp>,
+    hurt_last: Option<Timestamp>,
+    decided: Option<Timestamp>,
+    impact_s: u64,
+    violations: Vec<String>,
+}
+
+/// The last line of a headless rehearsal.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Score {
+    /// Scenario name.
+    pub scenario: String,
+    /// Its seed.
+    pub seed: u64,
+    /// How it should end.
+    pub expect: Outcome,
+    /// How it ended.
+    pub result: Outcome,
+    /// Seconds from onset to a fail verdict of a gate of ours; none while there is no such gate.
+    pub detected_s: Option<f64>,
+    /// Seconds from onset to the order to undo.
+    pub decided_s: Option<f64>,
+    /// Seconds from onset until nothing could be hurt any more.
+    pub recovered_s: Option<f64>,
+    /// Seconds in which a service broke its SLO because of the fault.
+    pub impact_s: Option<f64>,
+    /// What must never happen and did.
+    pub violations: Vec<String>,
+}
+
+impl Score {
+    /// True when it ended as it should and nothing was violated.
+    pub fn passed(&self) -> bool {
+        self.result == self.expect && self.violations.is_empty()
+    }
+}
+
+impl Witness {
+    /// Begins to watch a cluster that is as it was before the train.
+    ///
+    /// # Errors
+    /// The embedded environment is damaged.
+    pub fn new(scenario: &Scenario, store: &Store) -> Result<Self, Unknown> {
+        let namespace = scenario.base.namespace.clone();
+        let wave_of = |name: &str| scenario.base.waves.iter().position(|w| w.iter().any(|s| s == name)).unwrap_or(0);
+        let pinned: BTreeMap<String, (u32, Pinned)> = scenario
+            .pinned()?
+            .into_iter()
+            .map(|p| (p.name.clone(), (u32::try_from(wave_of(&p.name)).unwrap_or(0), p)))
+            .collect();
+        let mut witness = Self {
+            flags_were: traffic::flags(store, &namespace),
+            namespace,
+            pinned,
+            flags_end: scenario.base.flags.clone(),
+            was: BTreeMap::new(),
+            deployed: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            onset: None,
+            hurt_last: None,
+            decided: None,
+            impact_s: 0,
+            violations: Vec::new(),
+        };
+        witness.was = witness.as_it_is(store);
+        Ok(witness)
+    }
+
+    fn workload(&self, store: &Store, service: &str) -> Option<Value> {
+        let kind = match self.pinned.get(service).map(|(_, p)| p.kind.as_str()) {
+            Some("Deployment") => &kinds::DEPLOYMENT,
+            _ => &kinds::ROLLOUT,
+        };
+        store.get(kind, &self.namespace, service).map(|o| Value::clone(&o))
+    }
+
+    /// The hash of what serves: a Rollout's stable one, or that of the one set of a Deployment that has pods.
+    fn serving(store: &Store, workload: &Value) -> String {
+        if fields::text(workload, "/kind") == "Rollout" {
+            return fields::text(workload, "/status/stableRS").to_owned();
+        }
+        let sets = store.owned(&kinds::REPLICA_SET, fields::uid(workload));
+        let with_pods: Vec<&str> = sets
+            .iter()
+            .filter(|s| fields::count(s, "/status/replicas") > 0)
+            .filter_map(|s| fields::label(s, hash::DEPLOYMENT_HASH))
+            .collect();
+        with_pods.join("+")
+    }
+
+    fn as_it_is(&self, store: &Store) -> BTreeMap<String, Was> {
+        self.pinned
+            .keys()
+            .filter_map(|name| {
+                let workload = self.workload(store, name)?;
+                let template = fields::canonical(workload.pointer("/spec/template").unwrap_or(&Value::Null));
+                Some((name.clone(), Was { template, hash: Self::serving(store, &workload) }))
+            })
+            .collect()
+    }
+
+    /// Looks at the cluster after a change.
+    pub fn look(&mut self, store: &Store) {
+        let now = store.now();
+        let names: Vec<String> = self.pinned.keys().cloned().collect();
+        for name in names {
+            let Some((wave, pinned)) = self.pinned.get(&name).cloned() else { continue };
+            let Some(workload) = self.workload(store, &name) else { continue };
+            let image = fields::text(&workload, "/spec/template/spec/containers/0/image");
+            let on_pinned = image == format!("{}:{}", pinned.image, pinned.version);
+            if !on_pinned {
+                continue;
+            }
+            if self.deployed.insert(name.clone(), now).is_none() {
+                for (earlier, (w, _)) in &self.pinned {
+                    if *w < wave && !self.finished.contains_key(earlier) {
+                        self.violations.push(format!(
+                            "{name} (wave {}) was deployed before {earlier} (wave {}) had finished",
+                            wave + 1,
+                            w + 1
+                        ));
+                    }
+                }
+            }
+            if !self.finished.contains_key(&name) && whole(store, &workload) {
+                self.finished.insert(name, now);
+            }
+        }
+    }
+
+    /// Takes in a second of traffic, and how many pods of a bad fate there are.
+    pub fn second(&mut self, now: Timestamp, second: &Second, bad_pods: Option<Timestamp>) {
+        if second.exposed > 0.0 || bad_pods.is_some() {
+            let began = bad_pods.filter(|_| second.exposed <= 0.0).unwrap_or(now);
+            self.onset.get_or_insert(began);
+            self.hurt_last = Some(now);
+        }
+        if !second.broken.is_empty() {
+            self.impact_s += 1;
+        }
+    }
+
+    /// Notes the order to take something back; the first counts.
+    pub fn decided(&mut self, at: Timestamp) {
+        if self.onset.is_some_and(|onset| at >= onset) {
+            self.decided.get_or_insert(at);
+        }
+    }
+
+    /// True while a request could still be hurt.
+    pub fn hurting(&self, now: Timestamp) -> bool {
+        self.hurt_last.is_some_and(|last| now.duration_since(last).as_secs() < 2)
+    }
+
+    /// The score of a run that ended so.
+    pub fn score(&self, scenario: &Scenario, seed: u64, result: Outcome, store: &Store) -> Score {
+        let since = |at: Option<Timestamp>| -> Option<f64> {
+            #[allow(clippy::cast_precision_loss, reason = "milliseconds of a rehearsal")]
+            let seconds = at?.duration_since(self.onset?).as_millis() as f64 / 1000.0;
+            Some(seconds.max(0.0))
+        };
+        let now = store.now();
+        let recovered = (!self.hurting(now)).then_some(self.hurt_last).flatten();
+        let mut violations = self.violations.clone();
+        match result {
+            Outcome::RolledBack => {
+                for (name, was) in &self.was {
+                    match self.as_it_is(store).get(name) {
+                        Some(is) if is == was => {}
+                        Some(is) if is.template != was.template => {
+                            violations.push(format!("{name} ended with another template than at the start"));
+                        }
+                        Some(is) => violations.push(format!("{name} ended on {} and began on {}", is.hash, was.hash)),
+                        None => violations.push(format!("{name} is gone")),
+                    }
+                }
+                if traffic::flags(store, &self.namespace) != self.flags_were {
+                    violations.push("a flag ended at another value than at the start".to_owned());
+                }
+            }
+            Outcome::Completed => {
+                for name in self.pinned.keys() {
+                    let there = self.workload(store, name).is_some_and(|w| whole(store, &w));
+                    if !there || !self.finished.contains_key(name) {
+                        violations.push(format!("{name} did not finish"));
+                    }
+                }
+                let flags = traffic::flags(store, &self.namespace);
+                for (key, wanted) in &self.flags_end {
+                    let is = flags.get(key).copied().unwrap_or(0.0);
+                    if (is - f64::from(u8::from(*wanted))).abs() > 1e-9 {
+                        violations.push(format!("flag {key} did not end at {wanted}"));
+                    }
+                }
+            }
+            Outcome::NeedsPerson => {
+                if self.hurting(now) {
+                    violations.push("it stopped with traffic on a bad version".to_owned());
+                }
+            }
+        }
+        #[allow(clippy::cast_precision_loss, reason = "seconds of a rehearsal")]
+        let impact = self.onset.map(|_| self.impact_s as f64);
+        Score {
+            scenario: scenario.name.clone(),
+            seed,
+            expect: scenario.expect,
+            result,
+            detected_s: None,
+            decided_s: since(self.decided),
+            recovered_s: since(recovered).map(|s| s + 1.0),
+            impact_s: impact,
+            violations,
+        }
+    }
+}
+
+/// True when a workload runs what its template says, all of it, and nothing else is under way.
+fn whole(store: &Store, workload: &Value) -> bool {
+    let generation = fields::generation(workload);
+    if fields::text(workload, "/kind") == "Rollout" {
+        return fields::text(workload, "/status/phase") == "Healthy"
+            && fields::text(workload, "/status/observedGeneration") == generation.to_string()
+            && fields::text(workload, "/status/currentPodHash") == fields::text(workload, "/status/stableRS")
+            && current_is_template(store, workload);
+    }
+    let size = fields::int(workload, "/spec/replicas").unwrap_or(1);
+    let is = |pointer: &str| fields::count(workload, pointer) == size;
+    fields::count(workload, "/status/observedGeneration") == generation
+        && is("/status/replicas")
+        && is("/status/updatedReplicas")
+        && is("/status/availableReplicas")
+}
+
+/// True when the hash that the status names is that of the template in the spec.
+fn current_is_template(store: &Store, workload: &Value) -> bool {
+    let current = fields::text(workload, "/status/currentPodHash");
+    let wanted = hash::bare_template(workload.pointer("/spec/template").unwrap_or(&Value::Null));
+    store.owned(&kinds::REPLICA_SET, fields::uid(workload)).iter().any(|s| {
+        fields::label(s, hash::ROLLOUT_HASH) == Some(current)
+            && hash::bare_template(s.pointer("/spec/template").unwrap_or(&Value::Null)) == wanted
+    })
+}
