@@ -4,8 +4,6 @@
 
 pub mod agenda;
 pub mod analysis_run;
-#[cfg(test)]
-mod behaviour;
 pub mod deployment;
 pub mod desk;
 pub mod fields;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::controllers::pod::{Fate, Fates};
+use super::faults::Rule;
 use super::traffic::{Effect, Model};
 
 /// The scenario that is run when none is named.
@@ -86,24 +87,6 @@ pub enum Outcome {
     NeedsPerson,
 }
 
-/// What the API server does to requests, as shares of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ApiFaults {
-    /// Answered 429 with Retry-After.
-    pub busy: f64,
-    /// Answered 500 or 503; half of the writes among them have landed.
-    pub error: f64,
-    /// Writes answered 409.
-    pub conflict: f64,
-    /// Answered late.
-    pub slow: f64,
-    /// How late, milliseconds.
-    pub slow_ms: u64,
-    /// Watches end after so many seconds; 0 is never.
-    pub cut_watch_s: u64,
-}
-
 /// A scenario file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,8 +100,9 @@ struct File {
     hide: Vec<Hide>,
     #[serde(default)]
     pod: Vec<PodFault>,
+    /// What the API server does to requests.
     #[serde(default)]
-    api: ApiFaults,
+    fault: Vec<Rule>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -182,7 +166,7 @@ pub struct Scenario {
     /// What becomes of pods.
     pub fates: Fates,
     /// What the API server does to requests.
-    pub api: ApiFaults,
+    pub faults: Vec<Rule>,
     /// The platform.
     pub base: Base,
 }
@@ -244,7 +228,7 @@ impl Scenario {
             effects: file.effect,
             hidden: file.hide.into_iter().map(|h| (h.service, h.version)).collect(),
             fates: Fates { rules: file.pod.iter().map(|f| (f.image.clone(), fate(f))).collect(), ..Fates::default() },
-            api: file.api,
+            faults: file.fault,
             base,
         })
     }

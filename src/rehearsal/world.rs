@@ -2,6 +2,9 @@
 //! when [`World::advance`] is called; what happens in between happens in order, at its own moment. Who calls it, and how
 //! fast, is `clock.rs`.
 
+#[cfg(test)]
+mod behaviour;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};

@@ -5,11 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::super::Shared;
+use super::super::controllers::fields;
+use super::super::controllers::pod::{Fate, Fates};
+use super::super::controllers::rollout::REVISION;
 use super::super::kinds::{self, Kind};
 use super::super::store::Store;
-use super::super::world::World;
-use super::fields;
-use super::pod::{Fate, Fates};
+use super::World;
 
 const NS: &str = "shop";
 
@@ -186,7 +187,7 @@ fn the_first_deploy_skips_all_steps() {
     assert_eq!(stage.status("/observedGeneration"), json!("1"), "a string");
     assert_eq!(stage.status("/stableRS"), stage.status("/currentPodHash"));
     assert!(stage.event("RolloutCompleted", "Initial deploy"));
-    assert_eq!(fields::annotation(&stage.rollout(), super::rollout::REVISION), Some("1"));
+    assert_eq!(fields::annotation(&stage.rollout(), REVISION), Some("1"));
     let status = stage.status("/conditions");
     let healthy = status.as_array().unwrap().iter().find(|c| c["type"] == "Healthy").unwrap();
     assert_eq!((healthy["status"].as_str(), healthy["reason"].as_str()), (Some("True"), Some("RolloutHealthy")));
@@ -323,11 +324,7 @@ fn undo_in_mid_canary_goes_straight_back() {
     stage.wait(40);
     stage.is("Healthy", "");
     assert_eq!(stage.sets(), tags(&[("1", 4)]));
-    assert_eq!(
-        fields::annotation(&stage.rollout(), super::rollout::REVISION),
-        Some("3"),
-        "a new revision of the old set"
-    );
+    assert_eq!(fields::annotation(&stage.rollout(), REVISION), Some("3"), "a new revision of the old set");
 }
 
 #[test]
