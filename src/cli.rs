@@ -4,6 +4,7 @@
 //! A new command: its arguments and `run` in a file of `cli/`, a variant of [`Command`], an arm in [`run`]. What it needs
 //! of the outside: a field of [`Wiring`], filled in by `main.rs`.
 
+pub mod act;
 pub mod console;
 pub mod failure;
 pub mod generate;
@@ -13,15 +14,19 @@ pub mod plan;
 pub mod repository;
 pub mod status;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::ports::{Clock, Clusters, Repo};
+use crate::core::order::Want;
+use crate::ports::{Clock, Clusters, Fault, Journal, Repo};
 use console::Console;
 use failure::Failure;
+
+/// Opens the journal at a path.
+pub type JournalAt = Box<dyn Fn(&Path) -> Result<Arc<dyn Journal>, Fault> + Send + Sync>;
 
 /// The real systems, as the binary wires them in.
 pub struct Wiring {
@@ -31,6 +36,8 @@ pub struct Wiring {
     pub clusters: Box<dyn Clusters>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
+    /// Opens the journal at a path.
+    pub journal: JournalAt,
 }
 
 /// A terminal cockpit for release trains on Kubernetes.
@@ -122,6 +129,22 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Show what every service is doing
     Status(status::StatusArgs),
+    /// Deploy the pinned version of a service
+    Start(act::ActArgs),
+    /// Hold a service, or all in flight, where they are
+    Pause(act::ActArgs),
+    /// End a hold
+    Resume(act::ActArgs),
+    /// Approve the pause that waits
+    Promote(act::PromoteArgs),
+    /// Take the traffic of a canary back, now
+    Abort(act::ActArgs),
+    /// Try an aborted version again
+    Retry(act::ActArgs),
+    /// Restart the pods of a service
+    Restart(act::ActArgs),
+    /// Go back to what was live before
+    Undo(act::UndoArgs),
     /// Write completions or the man page to stdout
     Generate(generate::GenerateArgs),
 }
@@ -154,6 +177,14 @@ async fn carry_out(cli: &Cli, wiring: &Wiring, console: &Console) -> Result<(), 
     match &cli.command {
         Command::Plan(args) => plan::run(args, &cli.global, wiring, console),
         Command::Status(args) => status::run(args, &cli.global, wiring, console).await,
+        Command::Start(args) => act::run(Want::Start, args, &cli.global, wiring, console).await,
+        Command::Pause(args) => act::run(Want::Pause, args, &cli.global, wiring, console).await,
+        Command::Resume(args) => act::run(Want::Resume, args, &cli.global, wiring, console).await,
+        Command::Promote(args) => act::promote(args, &cli.global, wiring, console).await,
+        Command::Abort(args) => act::run(Want::Abort, args, &cli.global, wiring, console).await,
+        Command::Retry(args) => act::run(Want::Retry, args, &cli.global, wiring, console).await,
+        Command::Restart(args) => act::run(Want::Restart, args, &cli.global, wiring, console).await,
+        Command::Undo(args) => act::undo(args, &cli.global, wiring, console).await,
         Command::Generate(args) => generate::run(args, console),
     }
 }

@@ -13,6 +13,7 @@ pub mod layout;
 pub mod manifest;
 pub mod migration;
 pub mod object;
+pub mod order;
 pub mod owner;
 pub mod plan;
 pub mod repository;

@@ -2,10 +2,14 @@
 //! snapshots; screens read them and send intents. Knows ports and core, no terminal and no wire format.
 
 pub mod act;
+pub mod carry;
 pub mod facts;
+pub mod freshness;
 pub mod gates;
 pub mod look;
+pub mod order;
 pub mod pods;
+pub mod run;
 pub mod scope;
 pub mod snapshot;
 pub mod world;

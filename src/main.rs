@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use footplate::adapters::clock::SystemClock;
+use footplate::adapters::journal::FileJournal;
 use footplate::adapters::kubernetes::Kubeconfigs;
 use footplate::adapters::repo::DiskRepo;
 use footplate::cli::{self, Wiring};
@@ -22,5 +23,6 @@ fn main() -> ExitCode {
         repo: Box::new(DiskRepo),
         clusters: Box::new(Kubeconfigs),
         clock: Arc::new(SystemClock::default()),
+        journal: Box::new(|path| Ok(Arc::new(FileJournal::open(path)?))),
     }))
 }

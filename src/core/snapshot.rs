@@ -111,6 +111,9 @@ pub struct ServiceView {
     pub pinned: Option<Text>,
     /// Where its workload should be.
     pub id: ObjectRef,
+    /// Objects beside `id` that an order on this service may change (the Deployment that it refers to); a question about
+    /// the service asks about them too.
+    pub also: Vec<ObjectRef>,
     /// Its state; none when the cluster has no such object or it was not read yet.
     pub workload: Option<Arc<Workload>>,
     /// Where it stands against its pinned version.

@@ -59,6 +59,15 @@ pub struct Driver {
     pub cluster_uid: Option<Text>,
 }
 
+/// Stands in for a journal that cannot be opened: what goes forward is refused with its fault, what goes back is not.
+pub struct NoJournal(pub Fault);
+
+impl Journal for NoJournal {
+    fn append(&self, _: &Value) -> Result<(), Fault> {
+        Err(self.0.clone())
+    }
+}
+
 /// One order under way.
 struct Order {
     procedure: Procedure,

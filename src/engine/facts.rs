@@ -94,7 +94,8 @@ async fn complete(
         if aim.workload.kind == ObjectKind::Rollout {
             return Ok(Vec::new());
         }
-        cluster.list(&interest(aim, ObjectKind::ConfigMap, text!("{RECORD_OF}={}", object.uid()))).await
+        let labels = text!("{RECORD_OF}={}", object.uid());
+        cluster.list(&interest(aim, ObjectKind::ConfigMap, labels)).await
     };
     let run = async {
         // Only what goes forward asks what a gate said.

@@ -1,13 +1,16 @@
 //! One look at a place without watching it: what `status` and the commands that act go by.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
 use jiff::Timestamp;
 
 use super::scope::Scope;
+use super::snapshot::{Beside, Maker};
 use super::world::World;
 use crate::core::object::ObjectKind;
+use crate::core::snapshot::Snapshot;
 use crate::core::text::Text;
 use crate::ports::{Cluster, Fault, FaultKind, Interest, Seen};
 
@@ -37,6 +40,12 @@ pub async fn look(cluster: &dyn Cluster, scope: &Arc<Scope>, now: Timestamp) -> 
     }
     world.refresh(now);
     Ok(world)
+}
+
+/// What was seen by one look, as a screen would show it.
+pub fn shown(world: &World, now: Timestamp) -> Arc<Snapshot> {
+    let (doing, gates, flags) = (BTreeMap::new(), Arc::new([]) as Arc<[_]>, Arc::new([]) as Arc<[_]>);
+    Maker::new(Arc::clone(world.scope())).first(world, &Beside::nothing(&doing, &gates, &flags, now))
 }
 
 /// All objects of a kind in the place of a scope.

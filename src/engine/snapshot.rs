@@ -43,6 +43,18 @@ pub struct Maker {
     last: Option<Arc<Snapshot>>,
 }
 
+impl<'a> Beside<'a> {
+    /// For one look: nothing goes on beside what was seen.
+    pub fn nothing(
+        doing: &'a BTreeMap<Key, Text>,
+        gates: &'a Arc<[Arc<GateView>]>,
+        flags: &'a Arc<[FlagView]>,
+        now: Timestamp,
+    ) -> Self {
+        Self { link: Link::Live, read_at: Some(now), doing, gates, flags, open: &[], now }
+    }
+}
+
 impl Maker {
     /// Nothing shown yet.
     pub fn new(scope: Arc<Scope>) -> Self {
@@ -51,9 +63,26 @@ impl Maker {
 
     /// The next snapshot; none when nothing that is shown has changed.
     pub fn make(&mut self, world: &World, beside: &Beside<'_>) -> Option<Arc<Snapshot>> {
+        let snapshot = self.next(world, beside);
+        let same = self.last.as_ref().is_some_and(|last| same(last, &snapshot));
+        (!same).then(|| self.keep(snapshot))
+    }
+
+    /// A snapshot, whether or not anything changed.
+    pub fn first(&mut self, world: &World, beside: &Beside<'_>) -> Arc<Snapshot> {
+        let snapshot = self.next(world, beside);
+        self.keep(snapshot)
+    }
+
+    fn keep(&mut self, snapshot: Snapshot) -> Arc<Snapshot> {
+        let snapshot = Arc::new(snapshot);
+        self.last = Some(Arc::clone(&snapshot));
+        snapshot
+    }
+
+    fn next(&mut self, world: &World, beside: &Beside<'_>) -> Snapshot {
         let last = self.last.clone();
         let before = self.turns.unwrap_or_default();
-        let fresh = last.is_none();
         let turns = world.turns;
         let services: Arc<[Arc<ServiceView>]> = self.services(world, beside);
         let opened = self.open != beside.open;
@@ -107,16 +136,7 @@ impl Maker {
         };
         self.turns = Some(turns);
         self.open = beside.open.to_vec();
-        let same = last.as_ref().is_some_and(|last| {
-            **last == Snapshot { seq: last.seq, at: last.at, read_at: last.read_at, ..snapshot.clone() }
-                && last.read_at.is_some() == snapshot.read_at.is_some()
-        });
-        if same && !fresh {
-            return None;
-        }
-        let snapshot = Arc::new(snapshot);
-        self.last = Some(Arc::clone(&snapshot));
-        Some(snapshot)
+        snapshot
     }
 
     fn services(&self, world: &World, beside: &Beside<'_>) -> Arc<[Arc<ServiceView>]> {
@@ -169,6 +189,7 @@ impl Maker {
                             pinned: Some(stop.pinned.clone()),
                             doing: doing(beside, &id),
                             verdict: verdict(beside.gates, &stop.name, workload.as_ref()),
+                            also: world.also(&id),
                             id,
                             train_phase: phase,
                             workload,
@@ -186,6 +207,7 @@ impl Maker {
                         after: Vec::new(),
                         pinned: None,
                         id: workload.id.clone(),
+                        also: world.also(&workload.id),
                         train_phase: train_phase(Some(workload), None),
                         verdict: verdict(beside.gates, &workload.id.name, Some(workload)),
                         waits_for: waiting(workload, &bad),
@@ -312,6 +334,20 @@ fn is_version(found: &str, pinned: &str) -> bool {
     found == pinned || found.strip_prefix('v') == Some(pinned)
 }
 
+/// True when nothing that is shown differs. What did not change is shared, so that looking at addresses is enough.
+fn same(old: &Snapshot, new: &Snapshot) -> bool {
+    old.link == new.link
+        && old.read_at.is_some() == new.read_at.is_some()
+        && Arc::ptr_eq(&old.services, &new.services)
+        && Arc::ptr_eq(&old.gates, &new.gates)
+        && Arc::ptr_eq(&old.flags, &new.flags)
+        && Arc::ptr_eq(&old.events, &new.events)
+        && Arc::ptr_eq(&old.needs, &new.needs)
+        && (Arc::ptr_eq(&old.pods, &new.pods) || old.pods == new.pods)
+        && (Arc::ptr_eq(&old.runs, &new.runs) || old.runs == new.runs)
+        && (Arc::ptr_eq(&old.gaps, &new.gaps) || old.gaps == new.gaps)
+}
+
 fn is_same(old: &ServiceView, new: &ServiceView) -> bool {
     let workload = match (&old.workload, &new.workload) {
         (Some(a), Some(b)) => Arc::ptr_eq(a, b),
@@ -325,6 +361,7 @@ fn is_same(old: &ServiceView, new: &ServiceView) -> bool {
         && old.verdict == new.verdict
         && old.train_phase == new.train_phase
         && old.id == new.id
+        && old.also == new.also
 }
 
 fn doing(beside: &Beside<'_>, id: &ObjectRef) -> Text {

@@ -11,7 +11,7 @@ use super::scope::Scope;
 use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::snapshot::{EventView, Weight};
 use crate::core::text::Text;
-use crate::core::workload::{Related, Workload, observe};
+use crate::core::workload::{Related, UndoPath, Workload, observe};
 use crate::ports::{Fault, Interest, Seen};
 use crate::text;
 
@@ -196,6 +196,12 @@ impl World {
         self.objects.get(&kind).into_iter().flat_map(BTreeMap::values)
     }
 
+    /// The Deployment that a Rollout or a Canary stands for: an order on one may change the other.
+    pub fn also(&self, id: &ObjectRef) -> Vec<ObjectRef> {
+        let target = self.object(id.kind, &id.name).and_then(|object| refers_to(id.kind, object));
+        target.map(|name| ObjectRef { kind: ObjectKind::Deployment, name, ..id.clone() }).into_iter().collect()
+    }
+
     /// What belongs to a workload: objects of a kind that its uid owns.
     pub fn owned(&self, uid: &str, kind: ObjectKind) -> Vec<&Arc<Object>> {
         let keys = self.owned.get(uid).into_iter().flatten().filter(|(k, _)| *k == kind);
@@ -210,6 +216,11 @@ impl World {
     /// How reading of a kind goes.
     pub fn how(&self, kind: ObjectKind) -> Reading {
         self.readings.get(&kind).cloned().unwrap_or_default()
+    }
+
+    /// Why a kind is not read at the moment.
+    pub fn lost(&self, kind: ObjectKind) -> Option<&Fault> {
+        self.readings.get(&kind)?.lost.as_ref()
     }
 
     /// True when the lists that a first look needs are there, or will not come.
@@ -385,7 +396,13 @@ impl World {
             name: name.clone(),
         };
         let container = self.scope.stop_of(*kind, name).and_then(|stop| stop.container.as_deref());
-        Some(observe(&id, object, &related, container, now))
+        let mut workload = observe(&id, object, &related, container, now);
+        if !self.how(ObjectKind::ReplicaSet).listed {
+            // Without replica sets an observer can only say that they are gone; that would be a lie.
+            workload.undo = UndoPath::NotReady("the replica sets cannot be read".into());
+            workload.undo_to = None;
+        }
+        Some(workload)
     }
 
     fn remember_stable(&mut self, key: &Key, hash: &Text) {

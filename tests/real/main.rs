@@ -5,6 +5,7 @@
 //! Each test has a namespace of its own, so all of them run at once.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod act;
 mod adapter;
 mod board;
 #[path = "../conformance.rs"]

@@ -1,0 +1,4 @@
+//! What a person set for themselves, and where the program keeps its own files. Never secrets, and nothing that decides
+//! how a train runs: that is footplate.yaml.
+
+pub mod places;

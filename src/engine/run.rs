@@ -1,0 +1,530 @@
+//! The loop itself: one task that owns the world, takes in what watches tell, keeps the link proved, has orders carried
+//! out, asks after gates, and publishes a snapshot whenever something that is shown has changed. Orders run in tasks of
+//! their own and end even when nobody looks any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::act::{Driver, Outcome};
+use super::carry::{Errand, Said};
+use super::freshness::Freshness;
+use super::gates::{Answer, Board, Moment, Watched, Wish, ask};
+use super::look::interest;
+use super::order::{Intent, Ordered, Report};
+use super::scope::Scope;
+use super::snapshot::{Beside, Maker, open_workloads};
+use super::world::{Key, World};
+use crate::core::object::{Object, ObjectKind, ObjectRef};
+use crate::core::snapshot::{EventView, FlagView, Snapshot, Weight};
+use crate::core::text::Text;
+use crate::core::workload::{Phase, Workload};
+use crate::ports::{Clock, Cluster, Conditions, Fault, FaultKind, Interest, Journal, Metrics, Seen};
+use crate::text;
+
+/// What is taken in before the next snapshot, so that a burst is one repaint.
+const BURST: usize = 1024;
+/// How often what changes by time alone is looked at.
+const PASSING: Duration = Duration::from_secs(15);
+/// Pod hashes that one watch can name: longer selectors do not fit into a URL.
+const HASHES_MAX: usize = 150;
+
+/// A place that is open: its cluster, what is looked after there, its metric store.
+#[derive(Clone)]
+pub struct Place {
+    /// The cluster.
+    pub cluster: Arc<dyn Cluster>,
+    /// What is looked after.
+    pub scope: Arc<Scope>,
+    /// The metric store, or why there is none.
+    pub metrics: Result<Arc<dyn Metrics>, Text>,
+}
+
+/// Opens the place of a context.
+pub type Opener = Arc<dyn Fn(&Text) -> Result<Place, Fault> + Send + Sync>;
+
+/// The systems that stay when the context changes.
+#[derive(Clone)]
+pub struct Systems {
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Where orders are written down.
+    pub journal: Arc<dyn Journal>,
+    /// Evaluates analysis conditions.
+    pub conditions: Arc<dyn Conditions>,
+    /// Opens another context.
+    pub open: Opener,
+}
+
+/// The ends that a screen holds.
+pub struct Handle {
+    /// What is shown, always the newest.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// What people want. When all senders are gone the loop ends, after the orders under way.
+    pub intents: mpsc::Sender<Intent>,
+    /// How orders end.
+    pub reports: mpsc::UnboundedReceiver<Report>,
+    /// Ends with the loop.
+    pub ended: JoinHandle<()>,
+}
+
+/// Starts the loop in a task. Must be called inside a tokio runtime.
+pub fn start(place: Place, systems: Systems) -> Handle {
+    let (intents, inbox) = mpsc::channel(64);
+    let (reports_out, reports) = mpsc::unbounded_channel();
+    let mut room = Room::open(place, &systems);
+    let (shown, snapshots) = watch::channel(room.first(&systems));
+    let ended = tokio::spawn(run(room, systems, inbox, reports_out, shown));
+    Handle { snapshots, intents, reports, ended }
+}
+
+/// What tasks tell the loop.
+enum Told {
+    /// What an order is doing with a workload; empty when it no longer does anything.
+    Doing(Key, Text),
+    /// A target ended.
+    Ended(Report),
+    /// A read of our own came back: the object that was read, if it was one.
+    Probed(Option<(Key, Option<Object>)>, Result<(), Fault>),
+}
+
+async fn run(
+    mut room: Room,
+    systems: Systems,
+    mut inbox: mpsc::Receiver<Intent>,
+    reports: mpsc::UnboundedSender<Report>,
+    shown: watch::Sender<Arc<Snapshot>>,
+) {
+    let (told_out, mut told) = mpsc::unbounded_channel();
+    let mut burst = Vec::with_capacity(BURST);
+    let mut listening = true;
+    let mut orders_open = 0_usize;
+    loop {
+        if !listening && orders_open == 0 {
+            return;
+        }
+        let wake = Instant::now() + room.next(&systems).saturating_sub(systems.clock.monotonic());
+        tokio::select! {
+            n = room.seen.recv_many(&mut burst, BURST) => {
+                if n > 0 {
+                    room.take(burst.drain(..), &systems);
+                }
+            }
+            intent = inbox.recv(), if listening => match intent {
+                None => listening = false,
+                Some(Intent::Order(ordered)) => {
+                    orders_open += ordered.layers.iter().map(Vec::len).sum::<usize>();
+                    room.order(*ordered, &systems, &told_out);
+                }
+                Some(Intent::Watch(open)) => room.open = open,
+                Some(Intent::Reread) => room.reread(),
+                Some(Intent::Switch(context)) => match (systems.open)(&context) {
+                    Ok(place) => room = Room::open(place, &systems),
+                    Err(fault) => room.note(&systems, Weight::Alarm, Text::default(), text!("{}: {}; {}", fault.what, fault.why, fault.hint)),
+                },
+            },
+            Some(event) = told.recv() => match event {
+                Told::Doing(key, what) => {
+                    if what.is_empty() { room.doing.remove(&key); } else { room.doing.insert(key, what); }
+                }
+                Told::Ended(report) => {
+                    orders_open = orders_open.saturating_sub(1);
+                    room.ended(&report, &systems);
+                    let _ = reports.send(report);
+                }
+                Told::Probed(object, result) => room.probed(object, result, &systems),
+            },
+            Some(answer) = room.answers.recv() => {
+                let now = moment(&systems);
+                room.board.fold(now, answer);
+            }
+            () = tokio::time::sleep_until(wake) => {}
+        }
+        room.keep_up(&systems, &told_out);
+        if let Some(snapshot) = room.snapshot(&systems) {
+            shown.send_replace(snapshot);
+        }
+    }
+}
+
+fn moment(systems: &Systems) -> Moment {
+    Moment { wall: systems.clock.now(), monotonic: systems.clock.monotonic() }
+}
+
+/// What the maker of snapshots needs beside the world; a macro, so that the maker itself can be borrowed meanwhile.
+macro_rules! beside {
+    ($room:expr, $systems:expr) => {
+        Beside {
+            link: $room.freshness.link($systems.clock.monotonic(), lost(&$room.world)),
+            read_at: $room.freshness.read_at(),
+            doing: &$room.doing,
+            gates: &$room.gates,
+            flags: &$room.flags,
+            open: &$room.open,
+            now: $systems.clock.now(),
+        }
+    };
+}
+
+/// One open place with all that is known of it.
+struct Room {
+    place: Place,
+    world: World,
+    maker: Maker,
+    freshness: Freshness,
+    board: Board,
+    gates: Arc<[Arc<crate::core::snapshot::GateView>]>,
+    flags: Arc<[FlagView]>,
+    seen: mpsc::Receiver<Seen>,
+    seen_out: mpsc::Sender<Seen>,
+    watches: BTreeMap<&'static str, (Interest, JoinHandle<()>)>,
+    wishes: Option<mpsc::Sender<Wish>>,
+    answers: mpsc::Receiver<Answer>,
+    doing: BTreeMap<Key, Text>,
+    open: Vec<Text>,
+    ready: bool,
+    passing_at: Duration,
+    probe_turn: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.watches.values().for_each(|(_, task)| task.abort());
+    }
+}
+
+/// Watched from the first moment: without them nothing can be said of a workload.
+const FIRST: [(&str, ObjectKind); 5] = [
+    ("rollouts", ObjectKind::Rollout),
+    ("replicasets", ObjectKind::ReplicaSet),
+    ("deployments", ObjectKind::Deployment),
+    ("canaries", ObjectKind::Canary),
+    ("analysisruns", ObjectKind::AnalysisRun),
+];
+
+impl Room {
+    fn open(place: Place, systems: &Systems) -> Self {
+        let scope = Arc::clone(&place.scope);
+        let (seen_out, seen) = mpsc::channel(BURST);
+        let (answers_out, answers) = mpsc::channel(64);
+        let mut wishes = None;
+        if let Ok(metrics) = &place.metrics {
+            let (out, inbox) = mpsc::channel(64);
+            wishes = Some(out);
+            let (metrics, conditions) = (Arc::clone(metrics), Arc::clone(&systems.conditions));
+            tokio::spawn(ask::answer_all(metrics, conditions, Arc::clone(&systems.clock), inbox, answers_out));
+        }
+        let mut room = Self {
+            world: World::new(Arc::clone(&scope)),
+            maker: Maker::new(scope),
+            freshness: Freshness::default(),
+            board: Board::new(place.metrics.as_ref().err().cloned()),
+            gates: Arc::new([]),
+            flags: Arc::new([]),
+            seen,
+            seen_out,
+            watches: BTreeMap::new(),
+            wishes,
+            answers,
+            doing: BTreeMap::new(),
+            open: Vec::new(),
+            ready: false,
+            passing_at: systems.clock.monotonic() + PASSING,
+            probe_turn: 0,
+            place,
+        };
+        for (name, kind) in FIRST {
+            let interest = interest(&room.place.scope, kind);
+            room.watch(name, interest);
+        }
+        room
+    }
+
+    /// Watches under a name; an interest that changed replaces the watch before.
+    fn watch(&mut self, name: &'static str, interest: Interest) {
+        if self.watches.get(name).is_some_and(|(old, _)| *old == interest) {
+            return;
+        }
+        let task = tokio::spawn(self.place.cluster.watch(interest.clone(), self.seen_out.clone()));
+        if let Some((_, old)) = self.watches.insert(name, (interest, task)) {
+            old.abort();
+        }
+    }
+
+    fn unwatch(&mut self, name: &str) {
+        if let Some((_, task)) = self.watches.remove(name) {
+            task.abort();
+        }
+    }
+
+    /// Begins every watch anew.
+    fn reread(&mut self) {
+        let all: Vec<(&'static str, Interest)> = self.watches.iter().map(|(n, (i, _))| (*n, i.clone())).collect();
+        for (name, interest) in all {
+            self.unwatch(name);
+            self.watch(name, interest);
+        }
+        self.freshness.hurry();
+    }
+
+    fn take(&mut self, seen: impl Iterator<Item = Seen>, systems: &Systems) {
+        let (monotonic, now) = (systems.clock.monotonic(), systems.clock.now());
+        for one in seen {
+            match &one {
+                Seen::Lost(_, fault) if !is_gap(fault) => self.freshness.doubt(monotonic),
+                Seen::Lost(..) => {}
+                _ => self.freshness.proved(monotonic, now),
+            }
+            self.world.fold(one);
+        }
+    }
+
+    /// Everything that follows from what was taken in and from the time.
+    fn keep_up(&mut self, systems: &Systems, told: &mpsc::UnboundedSender<Told>) {
+        let now = moment(systems);
+        if now.monotonic >= self.passing_at {
+            self.passing_at = now.monotonic + PASSING;
+            self.world.passing_time();
+        }
+        if !self.ready && self.world.is_ready() {
+            self.ready = true;
+            self.watch_the_rest();
+        }
+        if self.ready {
+            self.world.refresh(now.wall);
+            self.watch_pods();
+            self.look_at_gates(now);
+        }
+        if let Some(kind) = self
+            .freshness
+            .silent_watch(now.monotonic, |kind, name| Some(self.world.object(kind, name)?.version().to_owned()))
+        {
+            self.begin_anew(kind, systems);
+        }
+        if self.freshness.begin_probe(now.monotonic) {
+            self.probe(told);
+        }
+    }
+
+    fn watch_the_rest(&mut self) {
+        let scope = Arc::clone(&self.place.scope);
+        for (name, kind) in
+            [("analysistemplates", ObjectKind::AnalysisTemplate), ("featureflags", ObjectKind::FeatureFlag)]
+        {
+            self.watch(name, interest(&scope, kind));
+        }
+        let records = Interest { labels: super::world::RECORD_OF.into(), ..interest(&scope, ObjectKind::ConfigMap) };
+        self.watch("records", records);
+        // Events of pods and replica sets are most of a namespace's events and say little that the tree does not show.
+        let fields = "involvedObject.kind!=Pod,involvedObject.kind!=ReplicaSet";
+        self.watch("events", Interest { fields: fields.into(), ..interest(&scope, ObjectKind::Event) });
+    }
+
+    /// Pods only of services that are open, and of revisions in flight.
+    fn watch_pods(&mut self) {
+        let mut rollouts = BTreeSet::new();
+        let mut others = BTreeSet::new();
+        let mut want = |workload: &Workload, hash: &Text| {
+            if !hash.is_empty() {
+                let set = if workload.id.kind == ObjectKind::Rollout { &mut rollouts } else { &mut others };
+                set.insert(hash.clone());
+            }
+        };
+        for workload in open_workloads(&self.place.scope, &self.world, &self.open) {
+            workload.sets.iter().filter(|s| s.desired > 0 || s.ready > 0).for_each(|s| want(workload, &s.hash));
+        }
+        for workload in self.world.found().filter(|w| matches!(w.phase, Phase::Progressing | Phase::Degraded)) {
+            want(workload, &workload.hash);
+        }
+        for (name, label, hashes) in
+            [("pods", "rollouts-pod-template-hash", rollouts), ("plain pods", "pod-template-hash", others)]
+        {
+            if hashes.is_empty() {
+                if self.watches.contains_key(name) {
+                    self.unwatch(name);
+                }
+                continue;
+            }
+            let list: Vec<&str> = hashes.iter().take(HASHES_MAX).map(Text::as_str).collect();
+            let labels = text!("{label} in ({})", list.join(","));
+            self.watch(name, Interest { labels, ..interest(&self.place.scope, ObjectKind::Pod) });
+        }
+        let wanted: Vec<Text> = self
+            .watches
+            .iter()
+            .filter(|(name, _)| name.ends_with("pods"))
+            .flat_map(|(_, (interest, _))| {
+                let list = interest.labels.split_once('(').map_or("", |(_, rest)| rest.trim_end_matches(')'));
+                list.split(',').map(Text::scrub).collect::<Vec<_>>()
+            })
+            .collect();
+        self.world.keep_pods(|pod| wanted.contains(&pod.hash));
+    }
+
+    fn look_at_gates(&mut self, now: Moment) {
+        let world = &self.world;
+        let scope = &self.place.scope;
+        let named = |workload: &Workload| {
+            scope
+                .stop_of(workload.id.kind, &workload.id.name)
+                .map_or_else(|| workload.id.name.clone(), |s| s.name.clone())
+        };
+        let mut watched: Vec<Watched<'_>> = Vec::new();
+        let selected: Vec<&Arc<Workload>> = open_workloads(scope, world, &self.open).collect();
+        for workload in world.found().filter(|w| w.id.kind == ObjectKind::Rollout) {
+            let is_open = selected.iter().any(|s| s.id == workload.id);
+            if !is_open && (workload.phase == Phase::Healthy || !in_release(scope, workload)) {
+                continue;
+            }
+            let Some(rollout) = world.object(ObjectKind::Rollout, &workload.id.name) else { continue };
+            watched.push(Watched {
+                service: named(workload),
+                rollout,
+                runs: world.owned(&workload.uid, ObjectKind::AnalysisRun).into_iter().map(Arc::as_ref).collect(),
+                deciding: &workload.runs,
+                selected: is_open,
+            });
+        }
+        let template = |_: &Text, name: &str| world.object(ObjectKind::AnalysisTemplate, name).map(Arc::as_ref);
+        self.board.look(now, &watched, &template);
+        if let Some(out) = &self.wishes {
+            for wish in self.board.due(now) {
+                // A full queue means that the store is slow; the board gives the wish up and makes it again.
+                let _ = out.try_send(wish);
+            }
+        }
+        self.gates = self.board.views(now);
+    }
+
+    /// A read of our own: one workload after another, so that each watch is held to what is there.
+    fn probe(&mut self, told: &mpsc::UnboundedSender<Told>) {
+        let keys: Vec<Key> = self.world.found().map(|w| (w.id.kind, w.id.name.clone())).collect();
+        self.probe_turn = self.probe_turn.wrapping_add(1);
+        let chosen = (!keys.is_empty()).then(|| keys[self.probe_turn % keys.len()].clone());
+        let cluster = Arc::clone(&self.place.cluster);
+        let place = &self.place.scope.place;
+        let (context, namespace) = (place.context.clone(), place.namespace.clone());
+        let told = told.clone();
+        tokio::spawn(async move {
+            let event = match chosen {
+                Some((kind, name)) => {
+                    let object = ObjectRef { cluster: context, kind, namespace, name: name.clone() };
+                    match cluster.read(&object).await {
+                        Ok(found) => Told::Probed(Some(((kind, name), found)), Ok(())),
+                        Err(fault) => Told::Probed(None, Err(fault)),
+                    }
+                }
+                None => Told::Probed(None, cluster.about().await.map(|_| ())),
+            };
+            let _ = told.send(event);
+        });
+    }
+
+    fn probed(&mut self, object: Option<(Key, Option<Object>)>, result: Result<(), Fault>, systems: &Systems) {
+        let monotonic = systems.clock.monotonic();
+        self.freshness.probed(monotonic, systems.clock.now(), result);
+        let Some(((kind, name), found)) = object else { return };
+        let Some(held) = self.world.object(kind, &name) else { return };
+        if found.is_none_or(|found| found.version() != held.version()) {
+            let version = held.version().to_owned();
+            self.freshness.suspect(kind, name, &version, monotonic);
+        }
+    }
+
+    /// Begins a watch anew that has gone silent.
+    fn begin_anew(&mut self, kind: ObjectKind, systems: &Systems) {
+        let found = self.watches.iter().find(|(_, (interest, _))| interest.kind == kind);
+        let Some((name, interest)) = found.map(|(name, (interest, _))| (*name, interest.clone())) else { return };
+        self.unwatch(name);
+        self.watch(name, interest);
+        self.note(
+            systems,
+            Weight::Warn,
+            Text::default(),
+            text!("the watch of {name} had gone silent; it is begun anew"),
+        );
+    }
+
+    /// Has an order carried out by a task of its own.
+    fn order(&mut self, ordered: Ordered, systems: &Systems, told: &mpsc::UnboundedSender<Told>) {
+        let driver = Driver {
+            cluster: Arc::clone(&self.place.cluster),
+            clock: Arc::clone(&systems.clock),
+            journal: Arc::clone(&systems.journal),
+            write: self.place.scope.place.write,
+            cluster_uid: self.place.scope.cluster_uid.clone(),
+        };
+        let order = &ordered.order;
+        let all: Vec<&str> = ordered.layers.iter().flatten().map(|t| t.name.as_str()).collect();
+        let why = if order.why.is_empty() { Text::default() } else { text!(" ({})", order.why) };
+        let says = text!("{} orders {} {}{why}", order.who, ordered.want.name(), all.join(", "));
+        self.note(systems, Weight::Act, Text::default(), says);
+        let errand = Errand::of(&ordered, &self.place.scope, &self.world);
+        let told = told.clone();
+        let (id, mut left) = (ordered.id, all.len());
+        let (said_out, mut said) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let tell = |said| drop(said_out.send(said));
+            errand.carry_out(&driver, &tell).await;
+        });
+        tokio::spawn(async move {
+            while let Some(said) = said.recv().await {
+                let event = match said {
+                    Said::Doing(key, what) => Told::Doing(key, what),
+                    Said::Ended(name, outcome) => {
+                        left = left.saturating_sub(1);
+                        Told::Ended(Report { id, name, outcome, last: left == 0 })
+                    }
+                };
+                let _ = told.send(event);
+            }
+        });
+    }
+
+    fn ended(&mut self, report: &Report, systems: &Systems) {
+        let (weight, says) = match &report.outcome {
+            Outcome::Done(says) => (Weight::Act, says.clone()),
+            Outcome::Refused(refusal) => (Weight::Warn, text!("refused: {}; {}", refusal.why, refusal.hint)),
+            Outcome::Failed(fault) => (Weight::Alarm, text!("failed: {}: {}; {}", fault.what, fault.why, fault.hint)),
+            Outcome::Unknown(says) => (Weight::Alarm, text!("unknown: {says}")),
+        };
+        self.note(systems, weight, report.name.clone(), says);
+    }
+
+    fn note(&mut self, systems: &Systems, weight: Weight, subject: Text, text: Text) {
+        self.world.note(EventView { at: systems.clock.now(), subject, text, weight });
+    }
+
+    fn first(&mut self, systems: &Systems) -> Arc<Snapshot> {
+        self.maker.first(&self.world, &beside!(self, systems))
+    }
+
+    fn snapshot(&mut self, systems: &Systems) -> Option<Arc<Snapshot>> {
+        self.maker.make(&self.world, &beside!(self, systems))
+    }
+
+    fn next(&self, systems: &Systems) -> Duration {
+        let now = systems.clock.monotonic();
+        let board = self.board.next().unwrap_or(Duration::MAX);
+        self.freshness.next(now).min(board).min(self.passing_at)
+    }
+}
+
+/// Why a watch that matters is down; a missing right or kind is a gap and told elsewhere.
+fn lost(world: &World) -> Option<&Fault> {
+    let kinds = [ObjectKind::Rollout, ObjectKind::ReplicaSet, ObjectKind::Deployment];
+    kinds.iter().filter_map(|kind| world.lost(*kind)).find(|fault| !is_gap(fault))
+}
+
+/// A fault that a person must repair, and that says nothing of the link.
+fn is_gap(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::Forbidden | FaultKind::NoSuchKind)
+}
+
+fn in_release(scope: &Scope, workload: &Workload) -> bool {
+    scope.release.is_none() || scope.stop_of(workload.id.kind, &workload.id.name).is_some()
+}
