@@ -1,6 +1,7 @@
 //! The hand that acts in a conformance case: reads facts freshly through the program's own Kubernetes adapter, drives the
 //! verb's own state machine, and sends what the guard lets pass. What a verb does is not known here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use footplate::adapters::kubernetes::Kubernetes;
@@ -22,17 +23,21 @@ use super::stage::Outcome;
 const LOOKS_MAX: u32 = 300;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// What time it is in the cluster of a stage.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 pub struct Actor {
     cluster: Kubernetes,
     namespace: Text,
+    clock: Clock,
 }
 
 impl Actor {
-    pub fn new(client: kube::Client, namespace: &str) -> Self {
+    pub fn new(client: kube::Client, namespace: &str, clock: Clock) -> Self {
         let name = Text::scrub("conformance");
         let identity =
             Identity { context: name.clone(), server: name.clone(), user: name, namespace: Text::scrub(namespace) };
-        Self { cluster: Kubernetes::over(client, identity), namespace: Text::scrub(namespace) }
+        Self { cluster: Kubernetes::over(client, identity), namespace: Text::scrub(namespace), clock }
     }
 
     fn at(&self, kind: ObjectKind, name: &str) -> ObjectRef {
@@ -70,7 +75,7 @@ impl Actor {
     }
 
     fn time(&self) -> Timestamp {
-        Timestamp::now()
+        (self.clock)()
     }
 
     /// The workload as the program sees it; none when it is gone.

@@ -13,6 +13,8 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams,
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
+use super::actor::{Actor, Clock};
+
 /// What a case ends with: the workload as last seen, or why it did not hold.
 pub type Play = Result<Workload, String>;
 
@@ -46,13 +48,13 @@ pub struct Stage {
     namespace: String,
     /// Where the analysis controller finds Prometheus.
     prometheus: String,
-    actor: Arc<super::actor::Actor>,
+    actor: Arc<Actor>,
 }
 
 impl Stage {
     /// Takes an existing, empty namespace.
-    pub fn new(client: kube::Client, namespace: &str, prometheus: &str) -> Self {
-        let actor = Arc::new(super::actor::Actor::new(client.clone(), namespace));
+    pub fn new(client: kube::Client, namespace: &str, prometheus: &str, clock: Clock) -> Self {
+        let actor = Arc::new(Actor::new(client.clone(), namespace, clock));
         Self { client, namespace: namespace.to_owned(), prometheus: prometheus.to_owned(), actor }
     }
 

@@ -1,7 +1,10 @@
 //! Tests of the whole package from outside: the binary's contract, inputs of every kind, the rehearsal cluster's wire.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod bad;
 mod clients;
+#[path = "../conformance.rs"]
+mod conformance;
 mod plan;
+mod table;
 mod wire;

@@ -1,5 +1,7 @@
 //! The conformance table on the real Argo Rollouts controller. The cases are in `tests/conformance`.
 
+use std::sync::Arc;
+
 use crate::conformance::{self, cases, stage::Stage};
 use crate::controlplane;
 use crate::prometheus::Prometheus;
