@@ -39,6 +39,11 @@ impl Desk<'_> {
         self.store.get(kind, namespace, name).map(|held| Value::clone(&held))
     }
 
+    /// The objects of a kind that has no namespace.
+    pub fn all(&self, kind: &Kind) -> Vec<Value> {
+        self.store.list(kind, None).map(|o| Value::clone(o)).collect()
+    }
+
     /// The objects that one owns.
     pub fn owned(&self, kind: &Kind, owner: &str) -> Vec<Value> {
         self.store.owned(kind, owner).iter().map(|held| Value::clone(held)).collect()

@@ -75,7 +75,11 @@ pub fn reconcile(desk: &mut Desk<'_>, namespace: &str, name: &str) {
     let image = fields::text(&pod, "/spec/containers/0/image").to_owned();
     let salt = u64::from_str_radix(fields::uid(&pod).get(..8).unwrap_or("0"), 16).unwrap_or(0);
     if fields::text(&pod, "/spec/nodeName").is_empty() {
-        let node = format!("node-{}", salt % NODES + 1);
+        let Some(node) = node_for(desk, &pod, salt) else {
+            unschedulable(desk, &pod);
+            desk.after(SignedDuration::from_secs(30), task);
+            return;
+        };
         let Some(pod) = desk.update(&kinds::POD, &pod, |o| o["spec"]["nodeName"] = json!(node)) else { return };
         desk.event(
             "default-scheduler",
@@ -122,6 +126,38 @@ pub fn reconcile(desk: &mut Desk<'_>, namespace: &str, name: &str) {
             }
         }
     }
+}
+
+/// A node whose labels answer the pod's node selector; which of them, the salt says.
+fn node_for(desk: &Desk<'_>, pod: &Value, salt: u64) -> Option<String> {
+    let wanted = pod.pointer("/spec/nodeSelector").and_then(Value::as_object);
+    let fits = |node: &Value| {
+        wanted.is_none_or(|labels| {
+            labels.iter().all(|(key, value)| node.pointer("/metadata/labels").and_then(|l| l.get(key)) == Some(value))
+        })
+    };
+    let nodes: Vec<String> = desk
+        .all(&kinds::NODE)
+        .iter()
+        .filter(|n| fits(n))
+        .map(|n| fields::text(n, "/metadata/name").to_owned())
+        .collect();
+    let at = usize::try_from(salt % u64::try_from(nodes.len()).ok()?.max(1)).ok()?;
+    nodes.get(at).cloned()
+}
+
+/// Says as the scheduler does that no node takes the pod.
+fn unschedulable(desk: &mut Desk<'_>, pod: &Value) {
+    let message = format!("0/{NODES} nodes are available: {NODES} node(s) didn't match Pod's node affinity/selector.");
+    let mut scheduled = condition("PodScheduled", false, &fields::stamp(desk.now()));
+    scheduled["reason"] = json!("Unschedulable");
+    scheduled["message"] = json!(message);
+    desk.set_status(
+        &kinds::POD,
+        pod,
+        json!({ "phase": "Pending", "conditions": [scheduled], "qosClass": "BestEffort" }),
+    );
+    desk.warn("default-scheduler", pod, "FailedScheduling", &message);
 }
 
 fn container_status(pod: &Value, ready: bool, restarts: i64, state: Value) -> Value {
