@@ -8,10 +8,13 @@ use super::failure::{Failure, FailureKind};
 use super::{Global, Wiring};
 use crate::core::finding::{Finding, Findings};
 use crate::core::manifest::{Environment, Footplate};
-use crate::core::repository::{Draft, Repository, settings, unknown_environment};
+use crate::core::repository::{Draft, ReadService, Repository, settings, unknown_environment};
 use crate::core::text::Text;
 use crate::ports::Root;
 use crate::text;
+
+/// Fewest service files that are worth a thread.
+const FILES_A_THREAD_MIN: usize = 256;
 
 /// What is known in the place where a command was given.
 #[derive(Debug)]
@@ -107,15 +110,36 @@ fn read(root: &Root, global: &Global, wiring: &Wiring) -> Result<Repository, Fin
         Ok(services) => {
             for (folder, file) in services {
                 match file {
-                    Ok(raw) => draft.service(&folder, &raw),
+                    Ok(raw) => draft.service_file(folder, &raw),
                     Err(finding) => draft.unreadable_service(*finding),
                 }
             }
         }
         Err(finding) => draft.unreadable_service(*finding),
     }
+    let services = read_services(&draft);
+    draft.services(services);
     for paths in draft.scripts() {
         draft.script(&paths, wiring.repo.read(root, &paths.up), wiring.repo.read(root, &paths.down));
     }
     draft.finish(global.env.as_deref(), zone_known)
+}
+
+/// Reads the service files; many of them on all cores, because YAML is what a large plan spends its time on.
+fn read_services(draft: &Draft) -> Vec<ReadService> {
+    let count = draft.service_files();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = count.div_ceil(cores).max(FILES_A_THREAD_MIN);
+    std::thread::scope(|scope| {
+        let read = |from: usize| (from..count.min(from + share)).map(|n| draft.read_service(n)).collect::<Vec<_>>();
+        let others: Vec<_> = (share..count).step_by(share).map(|from| scope.spawn(move || read(from))).collect();
+        let mut all = read(0);
+        for other in others {
+            match other.join() {
+                Ok(part) => all.extend(part),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all
+    })
 }

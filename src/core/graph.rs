@@ -25,7 +25,7 @@ pub enum Why {
     Contract(Text),
     /// The other faces users and goes last.
     EdgeLast,
-    /// Through a dependency that is not in this release.
+    /// Through a dependency that is not in this release; only where no other edges say the same.
     Through(Text),
 }
 
@@ -293,23 +293,6 @@ impl Bits {
             *mine |= theirs;
         }
     }
-
-    fn remove(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
-            *mine &= !theirs;
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().enumerate().flat_map(|(word, bits)| {
-            let mut bits = *bits;
-            std::iter::from_fn(move || {
-                let n = bits.trailing_zeros() as usize;
-                bits &= bits.wrapping_sub(1);
-                (n < 64).then_some(word * 64 + n)
-            })
-        })
-    }
 }
 
 /// Keeps what is in the release, and the order that holds through what is not.
@@ -327,46 +310,51 @@ fn release_graph(whole: &Whole<'_>, order: &[usize], pins: &[Option<usize>]) -> 
     for (n, edge) in whole.direct.iter().enumerate() {
         needs[edge.to].push(n);
     }
-    // What an unreleased service stands in for: the released ones that it needs, through unreleased ones alone.
-    let mut behind: Vec<Option<Bits>> = vec![None; whole.services.len()];
+    let mut position = vec![0; whole.services.len()];
+    for (n, at) in order.iter().enumerate() {
+        position[*at] = n;
+    }
+    // What an unreleased service stands in for: the released ones that it needs through unreleased ones alone, without
+    // those that must go before another of them anyway. As indices into `services`.
+    let mut behind: Vec<Vec<usize>> = vec![Vec::new(); whole.services.len()];
+    // All that must go before a released service.
+    let mut before: Vec<Bits> = vec![Bits(Vec::new()); services.len()];
     let mut edges = Vec::new();
     let index = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     for at in order {
-        match stop_of[*at] {
-            None => {
-                let mut bits = Bits::new(services.len());
-                for n in &needs[*at] {
-                    let from = whole.direct[*n].from;
-                    match (stop_of[from], &behind[from]) {
-                        (Some(stop), _) => bits.set(stop),
-                        (None, Some(other)) => bits.join(other),
-                        (None, None) => {}
-                    }
+        let mut known = Bits::new(services.len());
+        let mut through: Vec<(usize, &Text)> = Vec::new();
+        for edge in needs[*at].iter().map(|n| &whole.direct[*n]) {
+            let by = &whole.services[edge.from].name;
+            match (stop_of[edge.from], stop_of[*at]) {
+                (Some(from), Some(to)) => {
+                    edges.push(Edge { from: index(from), to: index(to), why: edge.why.clone() });
+                    known.set(from);
+                    known.join(&before[from]);
                 }
-                behind[*at] = Some(bits);
+                (Some(from), None) => through.push((from, by)),
+                (None, _) => through.extend(behind[edge.from].iter().map(|from| (*from, by))),
             }
+        }
+        // Latest first, so that each is seen after those which it must go before; of two ways, the first by name.
+        through.sort_by_key(|(from, by)| (std::cmp::Reverse(position[services[*from].service]), *by));
+        through.retain(|(from, _)| {
+            let fresh = !known.has(*from);
+            if fresh {
+                known.set(*from);
+                known.join(&before[*from]);
+            }
+            fresh
+        });
+        match stop_of[*at] {
+            None => behind[*at] = through.into_iter().map(|(from, _)| from).collect(),
             Some(to) => {
-                let mut seen = Bits::new(services.len());
-                let mut through: BTreeMap<&Text, &Bits> = BTreeMap::new();
-                for n in &needs[*at] {
-                    let edge = &whole.direct[*n];
-                    if let Some(from) = stop_of[edge.from] {
-                        seen.set(from);
-                        edges.push(Edge { from: index(from), to: index(to), why: edge.why.clone() });
-                    } else if let Some(bits) = &behind[edge.from] {
-                        through.insert(&whole.services[edge.from].name, bits);
-                    }
-                }
-                for (name, bits) in through {
-                    let mut fresh = bits.clone();
-                    fresh.remove(&seen);
-                    edges.extend(fresh.iter().map(|from| Edge {
-                        from: index(from),
-                        to: index(to),
-                        why: Why::Through(name.clone()),
-                    }));
-                    seen.join(bits);
-                }
+                edges.extend(through.into_iter().map(|(from, by)| Edge {
+                    from: index(from),
+                    to: index(to),
+                    why: Why::Through(by.clone()),
+                }));
+                before[to] = known;
             }
         }
     }
@@ -437,13 +425,13 @@ impl Graph {
 
     /// For each service the ones that must go before it, by name, each once; those that go first only because it faces
     /// users are left out.
-    pub fn before(&self) -> Vec<Vec<Text>> {
+    pub fn before(&self) -> Vec<Vec<&Text>> {
         let mut out = vec![Vec::new(); self.services.len()];
         for edge in self.edges.iter().filter(|e| e.why != Why::EdgeLast) {
             let name = &self.services[edge.from as usize].name;
-            let list: &mut Vec<Text> = &mut out[edge.to as usize];
-            if list.last() != Some(name) {
-                list.push(name.clone());
+            let list: &mut Vec<&Text> = &mut out[edge.to as usize];
+            if list.last() != Some(&name) {
+                list.push(name);
             }
         }
         out

@@ -7,39 +7,39 @@ pub mod mermaid;
 pub mod svg;
 pub mod table;
 
-use super::manifest::{FlagValue, GateBy};
+use super::graph::{Graph, Why};
+use super::manifest::GateBy;
+use super::manifest::release::{FlagGoal, MigrationStep};
 use super::repository::Repository;
 use super::text::Text;
 use crate::text;
 
 /// What a train of this release would do, and in which order.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Plan {
+pub struct Plan<'r> {
     /// Name of the release.
-    pub release: Text,
+    pub release: &'r Text,
     /// SHA-256 of the manifest, lower-case hex.
-    pub manifest_sha256: Text,
+    pub manifest_sha256: &'r Text,
     /// The waves, in order; the expand wave, if any, is the first.
-    pub waves: Vec<Wave>,
-    /// What goes before what, by name.
-    pub edges: Vec<PlanEdge>,
-    /// The pairs `(from, to)` that a picture needs: without those that follow from others.
-    pub drawn: Vec<(Text, Text)>,
+    pub waves: Vec<Wave<'r>>,
+    /// What goes before what.
+    pub graph: &'r Graph,
     /// Flags and their value at the end.
-    pub flags: Vec<(Text, FlagValue)>,
+    pub flags: &'r [FlagGoal],
     /// What a captain should know before.
     pub warnings: Vec<Text>,
 }
 
 /// One wave.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Wave {
+pub struct Wave<'r> {
     /// What happens in it.
     pub kind: WaveKind,
     /// Expand steps: name and path. Only in an expand wave.
-    pub migrations: Vec<(Text, Text)>,
+    pub migrations: &'r [MigrationStep],
     /// Services, by name.
-    pub services: Vec<PlanService>,
+    pub services: Vec<PlanService<'r>>,
 }
 
 /// What happens in a wave.
@@ -66,43 +66,47 @@ impl WaveKind {
 
 /// A service in a wave.
 #[derive(Clone, PartialEq, Debug)]
-pub struct PlanService {
+pub struct PlanService<'r> {
     /// Its name.
-    pub name: Text,
+    pub name: &'r Text,
     /// The pinned version.
     pub version: Text,
     /// The pinned digest.
-    pub digest: Option<Text>,
+    pub digest: Option<&'r Text>,
     /// Services of the release that must go before it, by name.
-    pub depends_on: Vec<Text>,
+    pub depends_on: Vec<&'r Text>,
     /// The kube context it runs in, where an environment was named.
-    pub cluster: Option<Text>,
+    pub cluster: Option<&'r Text>,
 }
 
-/// `from` goes before `to`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PlanEdge {
-    /// Goes first.
-    pub from: Text,
-    /// Goes later.
-    pub to: Text,
-    /// `dependsOn`, `contract:NAME`, `edge-last` or `through:NAME`.
-    pub why: Text,
+impl Plan<'_> {
+    /// What goes before what and why, by name, in a stable order.
+    pub fn edges(&self) -> impl Iterator<Item = (&Text, &Text, &Why)> {
+        self.graph.edges.iter().map(|edge| (self.name(edge.from), self.name(edge.to), &edge.why))
+    }
+
+    /// The pairs `(from, to)` that a picture needs: without those that follow from others.
+    pub fn drawn(&self) -> Vec<(&Text, &Text)> {
+        self.graph.reduced().into_iter().map(|(from, to)| (self.name(from), self.name(to))).collect()
+    }
+
+    fn name(&self, stop: u32) -> &Text {
+        &self.graph.services[stop as usize].name
+    }
 }
 
 /// Makes the plan.
-pub fn plan(repository: &Repository) -> Plan {
+pub fn plan(repository: &Repository) -> Plan<'_> {
     let Repository { release, graph, services, .. } = repository;
-    let cluster = repository.environment.as_ref().map(|e| e.context.clone());
+    let cluster = repository.environment.as_ref().map(|e| &e.context);
     let before = graph.before();
-    let mut waves: Vec<Wave> = Vec::new();
+    let mut waves: Vec<Wave<'_>> = Vec::new();
     if !release.migrations.is_empty() {
-        let migrations = release.migrations.iter().map(|m| (m.name.clone(), m.path.value.clone())).collect();
-        waves.push(Wave { kind: WaveKind::Expand, migrations, services: Vec::new() });
+        waves.push(Wave { kind: WaveKind::Expand, migrations: &release.migrations, services: Vec::new() });
     }
     let first = waves.len();
     for _ in 0..graph.waves {
-        waves.push(Wave { kind: WaveKind::Services, migrations: Vec::new(), services: Vec::new() });
+        waves.push(Wave { kind: WaveKind::Services, migrations: &[], services: Vec::new() });
     }
     let mut warnings: Vec<Text> = repository.warnings.iter().map(warning).collect();
     for (stop, depends_on) in graph.services.iter().zip(before) {
@@ -112,11 +116,11 @@ pub fn plan(repository: &Repository) -> Plan {
             wave.kind = WaveKind::Edge;
         }
         wave.services.push(PlanService {
-            name: stop.name.clone(),
+            name: &stop.name,
             version: text!("{}", pin.version),
-            digest: pin.digest.clone(),
+            digest: pin.digest.as_ref(),
             depends_on,
-            cluster: cluster.clone(),
+            cluster,
         });
         let service = &services[stop.service];
         let slo = &service.slo;
@@ -126,18 +130,12 @@ pub fn plan(repository: &Repository) -> Plan {
             warnings.push(text!("{}: no SLO; its gate has no limits of its own", stop.name));
         }
     }
-    let name = |n: u32| graph.services[n as usize].name.clone();
-    let edges = graph.edges.iter();
-    let edges = edges.map(|e| PlanEdge { from: name(e.from), to: name(e.to), why: text!("{}", e.why) }).collect();
-    let drawn = graph.reduced().into_iter().map(|(from, to)| (name(from), name(to))).collect();
-    let flags = release.flags.iter().map(|f| (f.key.value.clone(), f.value.clone())).collect();
     Plan {
-        release: release.name.clone(),
-        manifest_sha256: repository.manifest_sha256.clone(),
+        release: &release.name,
+        manifest_sha256: &repository.manifest_sha256,
         waves,
-        edges,
-        drawn,
-        flags,
+        graph,
+        flags: &release.flags,
         warnings,
     }
 }

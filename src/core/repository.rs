@@ -24,6 +24,9 @@ pub struct RawFile {
 /// A file, or what is wrong with it.
 pub type FileRead = Result<RawFile, Box<Finding>>;
 
+/// What a service file says, as far as it could be read, and what was found.
+pub type ReadService = (Option<Service>, Findings);
+
 /// A checked environment repository with one release.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Repository {
@@ -54,6 +57,7 @@ pub struct Draft {
     manifest: Option<FileId>,
     sha256: Text,
     release: Option<Release>,
+    unread: Vec<(String, FileId)>,
     services: Vec<Service>,
     services_dir: Text,
     broken: bool,
@@ -80,6 +84,7 @@ impl Draft {
             manifest: None,
             sha256: sha256(&manifest.bytes),
             release: None,
+            unread: Vec::new(),
             services: Vec::new(),
             services_dir,
             broken: false,
@@ -115,16 +120,35 @@ impl Draft {
         }
     }
 
-    /// Takes in the file of one service, which lies in the folder of this name.
-    pub fn service(&mut self, folder: &str, raw: &RawFile) {
-        let Some(file) = self.take(raw) else {
-            self.broken = true;
-            return;
-        };
-        let (service, findings) = service::read(&self.sources, file, folder);
-        self.broken |= service.is_none() || findings.any_error();
-        self.services.extend(service);
-        self.findings.append(findings);
+    /// Takes in the text of one service file, which lies in the folder of this name. [`Self::read_service`] reads it.
+    pub fn service_file(&mut self, folder: String, raw: &RawFile) {
+        match self.take(raw) {
+            Some(file) => self.unread.push((folder, file)),
+            None => self.broken = true,
+        }
+    }
+
+    /// How many service files were taken in.
+    pub fn service_files(&self) -> usize {
+        self.unread.len()
+    }
+
+    /// Reads the service file of this number; for a number that is none, nothing. Files do not depend on each other, so
+    /// they may be read in any order and at once.
+    pub fn read_service(&self, number: usize) -> ReadService {
+        match self.unread.get(number) {
+            Some((folder, file)) => service::read(&self.sources, *file, folder),
+            None => (None, Findings::default()),
+        }
+    }
+
+    /// Takes in what was read, in the order of the numbers.
+    pub fn services(&mut self, read: impl IntoIterator<Item = ReadService>) {
+        for (service, findings) in read {
+            self.broken |= service.is_none() || findings.any_error();
+            self.services.extend(service);
+            self.findings.append(findings);
+        }
     }
 
     /// Takes in why a service file, or the folder of them, could not be read. Order is not judged then.

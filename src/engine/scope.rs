@@ -77,7 +77,7 @@ impl Release {
                 Stop {
                     name: stop.name.clone(),
                     wave: first + stop.wave,
-                    after,
+                    after: after.into_iter().cloned().collect(),
                     pinned: text!("{}", pin.version),
                     digest: pin.digest.clone(),
                     image: service.image.clone(),

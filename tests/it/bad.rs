@@ -50,8 +50,10 @@ fn check(file: &str, bytes: &[u8]) -> Result<Repository, Findings> {
     let footplate = if file == "footplate.yaml" { Some(&raw) } else { root.footplate.as_ref() };
     let mut draft = Draft::new(manifest.unwrap(), footplate, "services".into());
     for (folder, found) in services {
-        draft.service(folder, if found.name == *file { &raw } else { found });
+        draft.service_file(folder.clone(), if found.name == *file { &raw } else { found });
     }
+    let services: Vec<_> = (0..draft.service_files()).map(|n| draft.read_service(n)).collect();
+    draft.services(services);
     for paths in draft.scripts() {
         let read = |path: &str| {
             scripts

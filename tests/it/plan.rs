@@ -177,3 +177,32 @@ fn completions_and_the_man_page_are_written() {
         assert!(text(&output.stdout).contains("footplate"));
     }
 }
+
+/// Many service files are read on several threads; what is said does not depend on that.
+#[test]
+fn a_large_repository_is_answered_the_same_every_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut release = "release: r\nservices:\n".to_owned();
+    for n in 0..700 {
+        let folder = dir.path().join(format!("services/s{n:03}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let before = if n == 0 { String::new() } else { format!("dependsOn: [s{:03}]\n", n / 2) };
+        std::fs::write(folder.join("service.yaml"), format!("name: s{n:03}\n{before}slo: {{p95: 1s}}\n")).unwrap();
+        release.push_str(&format!("  s{n:03}: 1.0.0\n"));
+    }
+    std::fs::write(dir.path().join("release.yaml"), release).unwrap();
+    let first = footplate(dir.path(), &["plan", "release.yaml", "-o", "json"]);
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
+    let plan: Value = serde_json::from_slice(&first.stdout).unwrap();
+    assert_eq!(plan["waves"].as_array().unwrap().len(), 11);
+    assert_eq!(plan["edges"].as_array().unwrap().len(), 699);
+    assert_eq!(first.stdout, footplate(dir.path(), &["plan", "release.yaml", "-o", "json"]).stdout);
+    for n in [3, 300, 650] {
+        std::fs::write(dir.path().join(format!("services/s{n:03}/service.yaml")), "name: x\n").unwrap();
+    }
+    let broken = footplate(dir.path(), &["plan", "release.yaml"]);
+    assert_eq!(broken.status.code(), Some(2));
+    let order = ["services/s003", "services/s300", "services/s650", "error: release.yaml: 3 errors"];
+    let places: Vec<_> = order.iter().map(|o| text(&broken.stderr).find(o)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{}", text(&broken.stderr));
+}

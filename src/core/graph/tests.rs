@@ -69,7 +69,7 @@ fn edge_services_come_last_and_in_their_own_order() {
     let graph = repo(services, &["a", "b", "gate", "other", "web"]).0.unwrap();
     assert_eq!(waves(&graph), ["a", "b", "gate other", "web"]);
     assert_eq!(edges(&graph), ["a → b dependsOn", "b → gate edge-last", "b → other edge-last", "gate → web dependsOn"]);
-    assert_eq!(graph.before(), [vec![], vec!["a".into()], vec![], vec![], vec![Text::from("gate")]]);
+    assert_eq!(graph.before(), [vec![], vec![&Text::from("a")], vec![], vec![], vec![&Text::from("gate")]]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::reader::{Reader, short};
 use super::yaml::Node;
 use crate::core::finding::{At, FileId, Findings, Place, Sources};
+use crate::core::image;
 use crate::core::text::{Text, is_hostile};
 use crate::text;
 
@@ -149,7 +150,7 @@ fn service(r: &mut Reader<'_>, node: &Node<'_>, file: FileId, folder: &str) -> O
         let value = r.label(raw, n.span, "namespace")?;
         Some(At { value, place: r.place(n.span) })
     });
-    let image = top.get("image").and_then(|n| image(r, n));
+    let image = top.get("image").and_then(|n| image_name(r, n));
     let slo = top.get("slo").map(|n| slo(r, n)).unwrap_or_default();
     let gates = [("metrics", GateBy::Metrics), ("health", GateBy::Health)];
     let gate = top.get("gate").and_then(|n| r.word(n, "gate", &gates)).unwrap_or(GateBy::Metrics);
@@ -227,14 +228,12 @@ fn configs(r: &mut Reader<'_>, node: &Node<'_>) -> Vec<At<Text>> {
 }
 
 /// An image reference without tag and digest: those come from the release.
-fn image(r: &mut Reader<'_>, node: &Node<'_>) -> Option<Text> {
+fn image_name(r: &mut Reader<'_>, node: &Node<'_>) -> Option<Text> {
     let raw = r.scalar(node, "image")?;
-    let last = raw.rsplit('/').next().unwrap_or_default();
-    if last.contains(':') || raw.contains('@') {
-        let bare = raw.split('@').next().unwrap_or_default();
-        let bare = bare.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(bare, |(name, _)| name);
+    let parts = image::parse(raw);
+    if parts.repository.len() < raw.len() {
         let message = text!("image `{}` carries its own tag or digest", short(raw));
-        r.error(node.span, message, text!("write {}; the release pins the version", short(bare)));
+        r.error(node.span, message, text!("write {}; the release pins the version", short(parts.repository)));
         return None;
     }
     let good = !raw.is_empty()

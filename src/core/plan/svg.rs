@@ -17,11 +17,11 @@ const MARGIN: i32 = 16;
 const HEAD: i32 = 48;
 
 /// The plan as an SVG document; a problem when it is too large to draw.
-pub fn render(plan: &Plan) -> Result<String, Problem> {
+pub fn render(plan: &Plan<'_>) -> Result<String, Problem> {
     let mut labels = Vec::new();
     for (index, wave) in plan.waves.iter().enumerate() {
-        let migrations = wave.migrations.iter().map(|(name, path)| (name, path));
-        let services = wave.services.iter().map(|s| (&s.name, &s.version));
+        let migrations = wave.migrations.iter().map(|m| (&m.name, &m.path.value));
+        let services = wave.services.iter().map(|s| (s.name, &s.version));
         labels.extend(migrations.map(|(a, b)| (index, a.clone(), b.clone(), true)));
         labels.extend(services.map(|(a, b)| (index, a.clone(), b.clone(), false)));
     }
@@ -36,8 +36,11 @@ pub fn render(plan: &Plan) -> Result<String, Problem> {
         .collect();
     let by_name: BTreeMap<&str, usize> =
         labels.iter().enumerate().filter(|(_, l)| !l.3).map(|(n, l)| (&*l.1, n)).collect();
-    let edges: Vec<(usize, usize)> =
-        plan.drawn.iter().filter_map(|(from, to)| Some((*by_name.get(&**from)?, *by_name.get(&**to)?))).collect();
+    let edges: Vec<(usize, usize)> = plan
+        .drawn()
+        .into_iter()
+        .filter_map(|(from, to)| Some((*by_name.get(&**from)?, *by_name.get(&**to)?)))
+        .collect();
     let picture = lay_out(&nodes, &edges, Zoom::Bar, false)?;
     let px = |x: u16| MARGIN + i32::from(x) * CELL.0;
     let py = |y: u16| MARGIN + HEAD + i32::from(y) * CELL.1;

@@ -7,11 +7,11 @@ use unicode_width::UnicodeWidthStr;
 use super::Plan;
 
 /// The plan as text.
-pub fn render(plan: &Plan) -> String {
+pub fn render(plan: &Plan<'_>) -> String {
     let mut rows: Vec<[String; 5]> = vec![["WAVE", "KIND", "NAME", "VERSION", "AFTER"].map(str::to_owned)];
     for (index, wave) in plan.waves.iter().enumerate() {
         let kind = wave.kind.word().to_owned();
-        for (name, path) in &wave.migrations {
+        for (name, path) in wave.migrations.iter().map(|m| (&m.name, &m.path.value)) {
             rows.push([index.to_string(), kind.clone(), name.to_string(), String::new(), path.to_string()]);
         }
         for service in &wave.services {
@@ -19,7 +19,7 @@ pub fn render(plan: &Plan) -> String {
                 Some(digest) => format!("{}@{}…", service.version, digest.chars().take(14).collect::<String>()),
                 None => service.version.to_string(),
             };
-            let after = service.depends_on.join(", ");
+            let after = service.depends_on.iter().map(|t| t.as_str()).collect::<Vec<_>>().join(", ");
             rows.push([index.to_string(), kind.clone(), service.name.to_string(), version, after]);
         }
     }
@@ -51,8 +51,8 @@ pub fn render(plan: &Plan) -> String {
     }
     if !plan.flags.is_empty() {
         out.push_str("\nflags at the end\n");
-        for (key, value) in &plan.flags {
-            let _ = writeln!(out, "  {key}: {value}");
+        for flag in plan.flags {
+            let _ = writeln!(out, "  {}: {}", flag.key.value, flag.value);
         }
     }
     if !plan.warnings.is_empty() {
