@@ -17,3 +17,4 @@ mod sample;
 mod status;
 mod table;
 mod traffic;
+mod wire;

@@ -34,6 +34,7 @@ struct Entry {
     applies: bool,
     api_version: String,
     sub: String,
+    /// Empty where a real server sets none.
     time: String,
     set: Set,
 }
@@ -64,12 +65,13 @@ impl Entry {
             "manager": self.manager,
             "operation": if self.applies { "Apply" } else { "Update" },
             "apiVersion": self.api_version,
-            "time": self.time,
             "fieldsType": "FieldsV1",
             "fieldsV1": self.set.write(),
         });
-        if !self.sub.is_empty() {
-            value["subresource"] = json!(self.sub);
+        for (field, text) in [("subresource", &self.sub), ("time", &self.time)] {
+            if !text.is_empty() {
+                value[field] = json!(text);
+            }
         }
         value
     }
@@ -120,18 +122,20 @@ pub fn track(kind: &Kind, old: Option<&Value>, new: &mut Value, manager: &str, s
     }
     let sub = sub.unwrap_or_default();
     let api_version = kind.api_version();
+    // Scaling is the one write that a real server does not date.
+    let time = if sub == "scale" { String::new() } else { stamp(now) };
     if !changed.is_empty() {
         match entries.iter_mut().find(|e| e.is(manager, false, &api_version, sub)) {
             Some(entry) => {
                 entry.set.add(&changed);
-                entry.time = stamp(now);
+                entry.time = time;
             }
             None => entries.push(Entry {
                 manager: manager.to_owned(),
                 applies: false,
                 api_version,
                 sub: sub.to_owned(),
-                time: stamp(now),
+                time,
                 set: changed,
             }),
         }
@@ -198,8 +202,12 @@ pub fn apply(kind: &Kind, live: Option<&Value>, applied: &Value, by: &Applier<'_
         }
         prune(&mut merged, &dropped);
     }
-    let same = before.as_ref().is_some_and(|b| b.set == wanted);
-    let time = before.filter(|_| same).map_or_else(|| stamp(by.now), |b| b.time);
+    // An apply that changes no value is not dated, even where it changes who owns what.
+    let (changed, removed) = compare(kind, live, Some(&merged));
+    let time = match changed.is_empty() && removed.is_empty() {
+        true => before.map(|b| b.time).unwrap_or_default(),
+        false => stamp(by.now),
+    };
     entries.push(Entry {
         manager: by.manager.to_owned(),
         applies: true,
@@ -330,8 +338,11 @@ fn compare(kind: &Kind, old: Option<&Value>, new: Option<&Value>) -> (Set, Set) 
     };
     let (old, new) = (Value::Object(fields(old)), Value::Object(fields(new)));
     differ(kind, &mut Vec::new(), Some(&old), Some(&new), &mut changed, &mut removed);
-    if let Some(metadata) = changed.children.get_mut("f:metadata") {
-        metadata.member = false;
+    // These are structs, not maps: they are always there. The schemas of custom kinds make maps of the last two.
+    for name in ["f:metadata", "f:spec", "f:status"] {
+        if let Some(part) = changed.children.get_mut(name).filter(|_| name == "f:metadata" || !kind.custom) {
+            part.member = part.member && part.children.is_empty();
+        }
     }
     changed.tidy();
     removed.tidy();

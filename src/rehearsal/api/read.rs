@@ -20,18 +20,21 @@ pub(super) fn get(call: &Call<'_>) -> Result<Response, Refusal> {
     let held = store
         .get(view::stored(target.kind), target.space(), target.name())
         .ok_or_else(|| Refusal::not_found(target.kind, target.name()))?;
-    supported(target.kind, target.sub.as_deref())?;
+    supported(target.kind, target.name(), target.sub.as_deref())?;
     Ok(shown(call, &store, &held, 200))
 }
 
 /// Refuses a subresource that the kind does not have.
-pub(super) fn supported(kind: &Kind, sub: Option<&str>) -> Result<(), Refusal> {
+pub(super) fn supported(kind: &Kind, name: &str, sub: Option<&str>) -> Result<(), Refusal> {
     match sub {
         Some("status") if !kind.status => {}
         Some("scale") if !kind.scale => {}
         _ => return Ok(()),
     }
-    Err(Refusal::new(404, "NotFound", "the server could not find the requested resource"))
+    match kind.custom {
+        true => Err(Refusal::not_found(kind, name)),
+        false => Err(Refusal::new(404, "NotFound", "the server could not find the requested resource")),
+    }
 }
 
 /// One stored object in the form that the client wants.
@@ -129,7 +132,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Response, Refusal> {
             Bytes::from(table::whole(kind, rows, "", metadata).to_string())
         }
         Form::Metadata => {
-            let items = page.iter().map(|o| Bytes::from(view::metadata_only(o).to_string()));
+            let items = page.iter().map(|o| Bytes::from(view::metadata_text(o)));
             joined("PartialObjectMetadataList", "meta.k8s.io/v1", &metadata, items)
         }
         Form::Full if *kind == kinds::EVENTS_EVENT => {
@@ -137,6 +140,9 @@ pub(super) fn list(call: &Call<'_>) -> Result<Response, Refusal> {
             joined("EventList", "events.k8s.io/v1", &metadata, items)
         }
         Form::Full => {
+            if kind.custom && metadata.get("continue").is_none() {
+                metadata["continue"] = json!("");
+            }
             joined(&format!("{}List", kind.kind), &kind.api_version(), &metadata, page.iter().map(|o| o.json()))
         }
     };

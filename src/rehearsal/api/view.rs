@@ -15,6 +15,12 @@ pub fn metadata_only(object: &Value) -> Value {
     json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"] })
 }
 
+/// [`metadata_only`] as it goes over the wire, without copying the metadata.
+pub fn metadata_text(object: &Value) -> String {
+    let metadata = &object["metadata"];
+    format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{metadata}}}"#)
+}
+
 /// The two faces of an Event: the core name and the `events.k8s.io` name of each field that differs.
 const EVENT_FIELDS: &[(&str, &str)] = &[
     ("involvedObject", "regarding"),

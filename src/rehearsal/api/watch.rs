@@ -165,7 +165,7 @@ impl Watch {
         let other = match self.form {
             Form::Full if *self.kind != kinds::EVENTS_EVENT => return line(lines, ty, &object.json()),
             Form::Full => view::event_face(object),
-            Form::Metadata => view::metadata_only(object),
+            Form::Metadata => return line(lines, ty, view::metadata_text(object).as_bytes()),
             Form::Table => {
                 let value: &Value = object;
                 let rows = table::rows(self.kind, [value].into_iter(), now, &self.include);

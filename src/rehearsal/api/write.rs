@@ -176,7 +176,7 @@ fn insert(call: &Call<'_>, store: &mut Store, mut object: Value, owner: &Owner) 
 /// Answers an update (PUT).
 pub(super) fn put(call: &Call<'_>) -> Result<Response, Refusal> {
     let target = &call.target;
-    supported(target.kind, target.sub.as_deref())?;
+    supported(target.kind, target.name(), target.sub.as_deref())?;
     let mut object = body(call)?;
     let kind = view::stored(target.kind);
     let mut store = call.api.store.lock();
@@ -248,7 +248,7 @@ fn rescaled(kind: &Kind, current: &Held, scale: &Value) -> Result<Value, Refusal
 /// Answers a patch of any format.
 pub(super) fn patch(call: &Call<'_>) -> Result<Response, Refusal> {
     let target = &call.target;
-    supported(target.kind, target.sub.as_deref())?;
+    supported(target.kind, target.name(), target.sub.as_deref())?;
     let kind = view::stored(target.kind);
     let format = patch::Format::of(kind, &media(call))?;
     let mut store = call.api.store.lock();
