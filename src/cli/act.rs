@@ -127,13 +127,13 @@ async fn act(
     let world = look(&*cluster, &scope, wiring.clock.now()).await?;
     let now = wiring.clock.now();
     let snapshot = shown(&world, now);
-    let chosen = choose(want, &reach, &snapshot)?;
+    let chosen = choose(&want, &reach, &snapshot)?;
     let order = Order {
         who: who(&cluster.identity().user),
         when: now,
         why: Text::scrub(args.reason.as_deref().unwrap_or_default()),
     };
-    for line in plan(want, &chosen) {
+    for line in plan(&want, &chosen) {
         console.talk(&format!("{line}\n"));
     }
     let targets = chosen.iter().flatten().flat_map(|s| std::iter::once(s.id.clone()).chain(s.also.clone())).collect();
@@ -144,7 +144,7 @@ async fn act(
         question.answer(&answer, now).map_err(|refusal| Failure::new(FailureKind::Input, refusal.why, refusal.hint))?;
     let target = |s: &&ServiceView| Target {
         name: s.name.clone(),
-        object: s.id.clone(),
+        object: Some(s.id.clone()),
         seen: s.workload.as_deref().map(Seen::of),
     };
     let layers = chosen.iter().map(|layer| layer.iter().map(target).collect()).collect();
@@ -160,7 +160,7 @@ async fn act(
 }
 
 /// The services that are meant. None to act on is the answer no.
-fn choose<'a>(want: Want, reach: &Reach, snapshot: &'a Snapshot) -> Result<Vec<Vec<&'a ServiceView>>, Failure> {
+fn choose<'a>(want: &Want, reach: &Reach, snapshot: &'a Snapshot) -> Result<Vec<Vec<&'a ServiceView>>, Failure> {
     if let Reach::One(name) | Reach::Downstream(name) = reach
         && !snapshot.services.iter().any(|s| s.name == *name)
     {
@@ -193,7 +193,7 @@ fn choose<'a>(want: Want, reach: &Reach, snapshot: &'a Snapshot) -> Result<Vec<V
 }
 
 /// What would be done, line by line.
-fn plan(want: Want, chosen: &[Vec<&ServiceView>]) -> Vec<Text> {
+fn plan(want: &Want, chosen: &[Vec<&ServiceView>]) -> Vec<Text> {
     let mut lines = Vec::new();
     for (n, layer) in chosen.iter().enumerate() {
         for service in layer {
@@ -224,7 +224,7 @@ fn plan(want: Want, chosen: &[Vec<&ServiceView>]) -> Vec<Text> {
             }
         }
     }
-    if want.direction() == Direction::Forward && want != Want::Resume {
+    if want.direction() == Direction::Forward && *want != Want::Resume {
         lines.push("by hand, on your word: UNVERIFIED by any check of the release".into());
     }
     lines

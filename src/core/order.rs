@@ -4,33 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::confirm::Confirm;
-use super::effect::Direction;
+pub use super::intent::Want;
 use super::snapshot::{Place, ServiceView, Snapshot, TrainPhase, WriteMode};
 use super::text::Text;
 use super::workload::{Phase, UndoPath};
-
-/// What can be ordered of a service.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Want {
-    /// Deploy the pinned version.
-    Start,
-    /// Hold where it is.
-    Pause,
-    /// End a hold by a person.
-    Resume,
-    /// Approve the pause that waits.
-    Promote,
-    /// Skip all remaining steps.
-    PromoteFull,
-    /// Traffic back to stable, now.
-    Abort,
-    /// Try an aborted version again.
-    Retry,
-    /// Restart the pods.
-    Restart,
-    /// Back to what was live before.
-    Undo,
-}
 
 /// How far an order reaches.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,31 +23,8 @@ pub enum Reach {
 }
 
 impl Want {
-    /// Its name, as the command line has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-            Self::Promote => "promote",
-            Self::PromoteFull => "promote --full",
-            Self::Abort => "abort",
-            Self::Retry => "retry",
-            Self::Restart => "restart",
-            Self::Undo => "undo",
-        }
-    }
-
-    /// Which way it moves traffic.
-    pub fn direction(self) -> Direction {
-        match self {
-            Self::Pause | Self::Abort | Self::Undo => Direction::Safe,
-            _ => Direction::Forward,
-        }
-    }
-
     /// How it must be confirmed. Without a Release there is no train id: the name of what is changed is typed.
-    pub fn level(self, reach: &Reach, place: &Place, release: Option<&Text>) -> Confirm {
+    pub fn level(&self, reach: &Reach, place: &Place, release: Option<&Text>) -> Confirm {
         let name = match reach {
             Reach::One(name) | Reach::Downstream(name) => name.clone(),
             Reach::Wave(_) | Reach::All => release.unwrap_or(&place.namespace).clone(),
@@ -91,7 +45,7 @@ impl Want {
 
 /// The services that an order changes: each layer at once, the next when the one before is read back. What is in flight
 /// is taken back first and together; then what is finished, dependents before what they depend on.
-pub fn layers<'a>(snapshot: &'a Snapshot, want: Want, reach: &Reach) -> Vec<Vec<&'a ServiceView>> {
+pub fn layers<'a>(snapshot: &'a Snapshot, want: &Want, reach: &Reach) -> Vec<Vec<&'a ServiceView>> {
     let all = || snapshot.services.iter().map(|service| &**service);
     let moved = |service: &&ServiceView| concerns(want, service);
     let chosen: Vec<&ServiceView> = match reach {
@@ -103,7 +57,7 @@ pub fn layers<'a>(snapshot: &'a Snapshot, want: Want, reach: &Reach) -> Vec<Vec<
         Reach::Wave(wave) => all().filter(|s| s.wave.is_some_and(|w| w >= *wave)).filter(moved).collect(),
         Reach::All => all().filter(moved).collect(),
     };
-    if want != Want::Undo {
+    if *want != Want::Undo {
         return if chosen.is_empty() { Vec::new() } else { vec![chosen] };
     }
     let (flying, finished): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|s| in_flight(s));
@@ -120,7 +74,7 @@ pub fn in_flight(service: &ServiceView) -> bool {
 }
 
 /// True when an order that names no service means this one too.
-fn concerns(want: Want, service: &ServiceView) -> bool {
+fn concerns(want: &Want, service: &ServiceView) -> bool {
     let Some(w) = &service.workload else { return false };
     match want {
         Want::Start => service.train_phase == TrainPhase::Waiting && service.pinned.is_some(),
@@ -129,7 +83,7 @@ fn concerns(want: Want, service: &ServiceView) -> bool {
         Want::Promote | Want::PromoteFull => !w.held && w.pause.as_ref().is_some_and(|p| p.seconds.is_none()),
         Want::Abort => in_flight(service) && !w.aborted && w.phase != Phase::Healthy,
         Want::Retry => w.aborted,
-        Want::Restart => false,
+        Want::Restart | Want::Flag { .. } => false,
         Want::Undo => {
             let moved =
                 !matches!(service.train_phase, TrainPhase::Unchanged | TrainPhase::Waiting | TrainPhase::Undone);

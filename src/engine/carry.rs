@@ -9,6 +9,7 @@ use super::order::{Ordered, aim};
 use super::scope::{Release, Scope};
 use super::world::{Key, World};
 use crate::core::confirm::{Confirmed, Refusal};
+use crate::core::object::ObjectKind;
 use crate::core::order::Want;
 use crate::core::text::Text;
 use crate::core::verb::Procedure;
@@ -45,14 +46,17 @@ impl Errand {
     pub fn of(ordered: &Ordered, scope: &Arc<Scope>, world: &World) -> Self {
         let Ordered { want, layers, confirmed, order, .. } = ordered;
         let stop = |target: &super::order::Target| {
-            let key = (target.object.kind, target.object.name.clone());
-            let procedure = aim(*want, target, order, scope, world)
+            let key = target
+                .object
+                .as_ref()
+                .map_or((ObjectKind::FeatureFlag, target.name.clone()), |o| (o.kind, o.name.clone()));
+            let procedure = aim(want, target, order, scope, world)
                 .and_then(|aim| Ok(Procedure::new(aim, Some(Verified::by_hand(order)?))))
                 .map_err(Outcome::Refused);
             Stop { name: target.name.clone(), was_stable: world.was_stable(&key).to_vec(), key, procedure }
         };
         Self {
-            want: *want,
+            want: want.clone(),
             layers: layers.iter().map(|layer| layer.iter().map(stop).collect()).collect(),
             confirmed: confirmed.clone(),
             scope: Arc::clone(scope),

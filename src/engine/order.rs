@@ -4,39 +4,15 @@
 use super::act::Outcome;
 use super::scope::{Scope, Stop};
 use super::world::World;
-use crate::core::confirm::{Confirmed, Order, Refusal};
+use crate::core::confirm::{Order, Refusal};
 use crate::core::image;
-use crate::core::object::{ObjectKind, ObjectRef};
-use crate::core::order::Want;
+use crate::core::intent::Want;
+use crate::core::object::ObjectKind;
 use crate::core::text::Text;
-use crate::core::verb::{Aim, Seen, Verb};
+use crate::core::verb::{Aim, Verb};
 use crate::text;
 
-/// One service that an order is aimed at.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Target {
-    /// The service.
-    pub name: Text,
-    /// The object that will be changed.
-    pub object: ObjectRef,
-    /// What the person saw of it; none where nobody looked.
-    pub seen: Option<Seen>,
-}
-
-/// An order, confirmed.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Ordered {
-    /// Names it in [`Report`].
-    pub id: u64,
-    /// What.
-    pub want: Want,
-    /// On what: each layer at once, and a layer when the one before is read back.
-    pub layers: Vec<Vec<Target>>,
-    /// The person's answer to the question about exactly these targets.
-    pub confirmed: Confirmed,
-    /// Who, when, why.
-    pub order: Order,
-}
+pub use crate::core::intent::{Intent as Ordered, Target};
 
 /// What an intent asks for.
 #[derive(Clone, PartialEq, Debug)]
@@ -65,7 +41,7 @@ pub struct Report {
 }
 
 /// The aim of an order at one target.
-pub fn aim(want: Want, target: &Target, order: &Order, scope: &Scope, world: &World) -> Result<Aim, Refusal> {
+pub fn aim(want: &Want, target: &Target, order: &Order, scope: &Scope, world: &World) -> Result<Aim, Refusal> {
     let release = scope.release.as_ref();
     let stop = release.and_then(|r| r.services.iter().find(|s| s.name == target.name));
     let container = stop.and_then(|s| s.container.clone());
@@ -79,8 +55,16 @@ pub fn aim(want: Want, target: &Target, order: &Order, scope: &Scope, world: &Wo
         Want::Retry => Verb::Retry,
         Want::Restart => Verb::Restart,
         Want::Undo => Verb::Undo,
+        Want::Flag { .. } => {
+            let why = text!("{} is a flag, not a workload", target.name);
+            return Err(Refusal { why, hint: "order it as a flag".into(), already: false });
+        }
     };
-    Ok(Aim { verb, workload: target.object.clone(), order: order.clone(), container, seen: target.seen.clone() })
+    let Some(workload) = target.object.clone() else {
+        let why = text!("{} has no object in the cluster", target.name);
+        return Err(Refusal { why, hint: "check its name and namespace".into(), already: false });
+    };
+    Ok(Aim { verb, workload, order: order.clone(), container, seen: target.seen.clone() })
 }
 
 /// The pinned image: the name that service.yaml gives, else that of the running one, with the pinned tag and digest.
@@ -90,7 +74,7 @@ fn start(stop: Option<&Stop>, target: &Target, world: &World) -> Result<Verb, Re
     let Some(stop) = stop else {
         return refuse(text!("no version is pinned for {name}"), "name a release.yaml that has it, with --manifest");
     };
-    let template = template(world, target.object.kind, &target.object.name);
+    let template = target.object.as_ref().and_then(|o| template(world, o.kind, &o.name));
     let Some((container, live)) = template.and_then(|t| container_of(&t, stop.container.as_deref())) else {
         let hint = "name the container in workload.container of its service.yaml";
         return refuse(text!("{name} has no container {}", stop.container.as_deref().unwrap_or("at all")), hint);
