@@ -6,6 +6,7 @@
 
 pub mod adapters;
 pub mod cli;
+pub mod cockpit;
 pub mod config;
 pub mod core;
 pub mod engine;

@@ -6,5 +6,7 @@ mod clients;
 #[path = "../conformance.rs"]
 mod conformance;
 mod plan;
+mod screens;
 mod table;
+mod terminal;
 mod wire;

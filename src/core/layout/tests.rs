@@ -95,6 +95,26 @@ fn a_fan_out_of_twenty() {
     insta::assert_snapshot!(show(&graph(&[&["hub"], &names], &edges, Zoom::Line, true), WireSet::Unicode));
 }
 
+/// A platform of sixty services in six waves, each after two or three of the wave before.
+#[test]
+fn sixty_services() {
+    let names: Vec<String> = (0..60).map(|n| format!("s{n:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let ranks: Vec<&[&str]> = names.chunks(10).collect();
+    let mut edges = Vec::new();
+    for n in 10..60 {
+        let before = n / 10 * 10 - 10;
+        edges.push((names[before + n % 10], names[n]));
+        edges.push((names[before + (n * 7 + 3) % 10], names[n]));
+        if n % 4 == 0 {
+            edges.push((names[before + (n * 3) % 10], names[n]));
+        }
+    }
+    edges.sort_unstable();
+    edges.dedup();
+    insta::assert_snapshot!(show(&graph(&ranks, &edges, Zoom::Line, true), WireSet::Unicode));
+}
+
 #[test]
 fn an_edge_that_skips_waves_passes_between_the_boxes() {
     let edges = [("a", "b"), ("b", "c"), ("c", "d"), ("a", "d"), ("a", "c")];

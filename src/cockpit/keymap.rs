@@ -1,0 +1,430 @@
+//! The table of actions, and which keys lead to them. One table feeds the keys, the help pane and the command line. An
+//! action has a stable id; a person's TOML maps ids to lists of keys. What an action does is not decided here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+macro_rules! actions {
+    ($($action:ident = $id:literal, [$($key:literal),*], $command:literal, $group:ident, $title:literal;)*) => {
+        /// Everything a key can do.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        #[allow(missing_docs)]
+        pub enum Action { $($action,)* }
+
+        impl Action {
+            /// All of them, in the order of the help pane.
+            pub const ALL: &[Self] = &[$(Self::$action,)*];
+
+            /// Its stable id, as key maps name it.
+            pub const fn id(self) -> &'static str { match self { $(Self::$action => $id,)* } }
+
+            /// Its name on the command line; empty when it has none.
+            pub const fn command(self) -> &'static str { match self { $(Self::$action => $command,)* } }
+
+            /// What it does, for people.
+            pub const fn title(self) -> &'static str { match self { $(Self::$action => $title,)* } }
+
+            /// Where the help pane lists it.
+            pub const fn group(self) -> Group { match self { $(Self::$action => Group::$group,)* } }
+
+            /// The keys it has when nobody says otherwise.
+            pub const fn keys(self) -> &'static [&'static str] { match self { $(Self::$action => &[$($key),*],)* } }
+        }
+    };
+}
+
+/// How the help pane sorts actions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Group {
+    /// Orders to the cluster.
+    Verbs,
+    /// Moving about.
+    Move,
+    /// What is shown, and how.
+    View,
+    /// The program itself.
+    Program,
+}
+
+impl Group {
+    /// All, in the order of the help pane.
+    pub const ALL: [Self; 4] = [Self::Verbs, Self::Move, Self::View, Self::Program];
+
+    /// Its heading.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Verbs => "orders",
+            Self::Move => "moving about",
+            Self::View => "what is shown",
+            Self::Program => "the program",
+        }
+    }
+}
+
+actions! {
+    Pause = "train.pause", ["p"], "pause", Verbs, "pause the service where it is; never asks, always safe";
+    Resume = "train.resume", ["r"], "resume", Verbs, "end a pause by a person";
+    Promote = "train.promote", ["P"], "promote", Verbs, "approve the gate or pause that waits";
+    PromoteFull = "train.promote-full", ["F"], "promote-full", Verbs, "skip all remaining steps";
+    Abort = "train.abort", ["X"], "abort", Verbs, "take traffic back to stable, now";
+    Undo = "train.undo", ["u"], "undo", Verbs, "back to what was live before; shows the plan first";
+    Retry = "train.retry", ["t"], "retry", Verbs, "try an aborted version again";
+    Start = "train.start", ["s"], "start", Verbs, "deploy the pinned version";
+    Restart = "train.restart", [], "restart", Verbs, "restart the pods";
+    Flip = "flag.flip", [], "flag", Verbs, "set a flag: flag KEY on|off|PERCENT";
+
+    Up = "move.up", ["up", "k"], "", Move, "up";
+    Down = "move.down", ["down", "j"], "", Move, "down";
+    Left = "move.left", ["left", "h"], "", Move, "left; the wave before";
+    Right = "move.right", ["right", "l"], "", Move, "right; the next wave";
+    First = "move.first", ["home", "g g"], "", Move, "first";
+    Last = "move.last", ["end", "G"], "", Move, "last";
+    HalfDown = "move.half-down", ["pagedown", "ctrl-d"], "", Move, "half a page down";
+    HalfUp = "move.half-up", ["pageup", "ctrl-u"], "", Move, "half a page up";
+    GotoNeed = "goto.need", ["g n"], "", Move, "to what needs a person";
+    GotoMoving = "goto.moving", ["g m"], "", Move, "to what moves";
+    Open = "open", ["enter"], "", Move, "open";
+    Back = "back", ["esc"], "", Move, "back; never quits";
+
+    PaneTrain = "pane.train", ["1"], "train", View, "the train";
+    PaneGates = "pane.gates", ["2"], "gates", View, "the gates; again: alone on the screen";
+    PaneTree = "pane.tree", ["3"], "tree", View, "the tree of revisions, pods and runs";
+    PaneEvents = "pane.events", ["4"], "events", View, "the events";
+    PaneFlags = "pane.flags", ["5", "f"], "flags", View, "the flags; Enter flips";
+    PaneChecklist = "pane.checklist", ["6"], "checklist", View, "the checklist";
+    PaneHistory = "pane.history", ["7"], "history", View, "the history";
+    PaneHelp = "pane.help", ["8", "?", "f1"], "help", View, "this help";
+    NextPane = "pane.next", ["tab"], "", View, "next pane";
+    PreviousPane = "pane.previous", ["shift-tab"], "", View, "previous pane";
+    ZoomIn = "zoom.in", ["z", "+"], "", View, "zoom in";
+    ZoomOut = "zoom.out", ["Z", "-"], "", View, "zoom out";
+    Fit = "zoom.fit", ["0"], "fit", View, "fit the graph to the pane";
+    AllEdges = "edges.all", ["e"], "edges", View, "all edges, or only the nearest";
+    Filter = "filter", ["/"], "filter", View, "show only what matches; Esc clears";
+    NextMatch = "match.next", ["n"], "", View, "next match";
+    PreviousMatch = "match.previous", ["N"], "", View, "previous match";
+    Freeze = "display.freeze", ["space"], "freeze", View, "freeze the display; the train goes on";
+
+    CommandLine = "command", [":"], "", Program, "command line, with completion and history";
+    Context = "context", [], "ctx", Program, "switch context: ctx NAME";
+    Theme = "theme", [], "theme", Program, "change the theme: theme NAME";
+    Mouse = "mouse", [], "mouse", Program, "mouse on or off (off lets you select text)";
+    Reread = "reread", ["R"], "reread", Program, "read everything again, now";
+    Copy = "copy", ["y"], "copy", Program, "copy what is selected to the clipboard";
+    Save = "screen.save", ["ctrl-s"], "save", Program, "save the screen and the latest events to a file";
+    Redraw = "screen.redraw", ["ctrl-l"], "", Program, "draw the screen anew";
+    Suspend = "suspend", ["ctrl-z"], "", Program, "suspend to the shell";
+    Quit = "quit", ["q"], "quit", Program, "back; at the top asks whether to quit";
+    Interrupt = "interrupt", ["ctrl-c"], "", Program, "twice within a second: leave";
+}
+
+/// Keys that keep their meaning whatever a key map says, so that nobody can lock themselves out.
+const FIXED: &[(&str, Action)] = &[
+    ("up", Action::Up),
+    ("down", Action::Down),
+    ("left", Action::Left),
+    ("right", Action::Right),
+    ("esc", Action::Back),
+    ("ctrl-c", Action::Interrupt),
+];
+
+/// One key press.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Chord {
+    code: KeyCode,
+    mods: KeyModifiers,
+}
+
+impl Chord {
+    /// What was pressed; shift counts only where the character does not show it.
+    pub fn of(key: &KeyEvent) -> Self {
+        let keep = KeyModifiers::CONTROL | KeyModifiers::ALT | KeyModifiers::SHIFT;
+        let mut mods = key.modifiers & keep;
+        let mut code = key.code;
+        if code == KeyCode::BackTab {
+            (code, mods) = (KeyCode::Tab, mods | KeyModifiers::SHIFT);
+        }
+        if matches!(code, KeyCode::Char(_)) {
+            mods -= KeyModifiers::SHIFT;
+        }
+        Self { code, mods }
+    }
+
+    /// The press of it, as a terminal would report it.
+    pub fn event(&self) -> KeyEvent {
+        KeyEvent::new(self.code, self.mods)
+    }
+
+    /// Reads `ctrl-d`, `shift-tab`, `space`, `f1`, `P`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut mods = KeyModifiers::NONE;
+        let mut rest = text;
+        loop {
+            let (modifier, after) = if let Some(after) = rest.strip_prefix("ctrl-") {
+                (KeyModifiers::CONTROL, after)
+            } else if let Some(after) = rest.strip_prefix("alt-") {
+                (KeyModifiers::ALT, after)
+            } else if let Some(after) = rest.strip_prefix("shift-") {
+                (KeyModifiers::SHIFT, after)
+            } else {
+                break;
+            };
+            mods |= modifier;
+            rest = after;
+        }
+        let named = NAMES.iter().find(|n| n.0 == rest).map(|n| n.1);
+        let function = || {
+            let n: u8 = rest.strip_prefix('f')?.parse().ok()?;
+            (1..=12).contains(&n).then_some(KeyCode::F(n))
+        };
+        let mut chars = rest.chars();
+        let single = match (chars.next(), chars.next()) {
+            (Some(c), None) => Some(KeyCode::Char(c)),
+            _ => None,
+        };
+        let code = named.or_else(|| if rest.len() > 1 { function() } else { None }).or(single)?;
+        let shifted_char = matches!(code, KeyCode::Char(_)) && mods.contains(KeyModifiers::SHIFT);
+        (!shifted_char).then_some(Self { code, mods })
+    }
+}
+
+const NAMES: &[(&str, KeyCode)] = &[
+    ("up", KeyCode::Up),
+    ("down", KeyCode::Down),
+    ("left", KeyCode::Left),
+    ("right", KeyCode::Right),
+    ("home", KeyCode::Home),
+    ("end", KeyCode::End),
+    ("pageup", KeyCode::PageUp),
+    ("pagedown", KeyCode::PageDown),
+    ("enter", KeyCode::Enter),
+    ("esc", KeyCode::Esc),
+    ("tab", KeyCode::Tab),
+    ("backspace", KeyCode::Backspace),
+    ("delete", KeyCode::Delete),
+    ("insert", KeyCode::Insert),
+    ("space", KeyCode::Char(' ')),
+];
+
+impl fmt::Display for Chord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (modifier, name) in
+            [(KeyModifiers::CONTROL, "ctrl-"), (KeyModifiers::ALT, "alt-"), (KeyModifiers::SHIFT, "shift-")]
+        {
+            if self.mods.contains(modifier) {
+                f.write_str(name)?;
+            }
+        }
+        match self.code {
+            code if NAMES.iter().any(|n| n.1 == code) => {
+                f.write_str(NAMES.iter().find(|n| n.1 == code).map_or("", |n| n.0))
+            }
+            KeyCode::F(n) => write!(f, "f{n}"),
+            KeyCode::Char(c) => write!(f, "{c}"),
+            other => write!(f, "{other}"),
+        }
+    }
+}
+
+/// What the keys pressed so far lead to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// This action.
+    Action(Action),
+    /// More than one action begins like this; the next key decides.
+    Prefix,
+    /// Nothing.
+    Nothing,
+}
+
+/// What is wrong with a key map.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum KeyMapError {
+    /// An id that no action has.
+    #[error("keys: {0} is no action; `footplate generate keys` lists all")]
+    UnknownAction(String),
+    /// A key that cannot be read.
+    #[error("keys: {action}: {key:?} is no key; write ctrl-d, shift-tab, space, f1, P, or two of them (g g)")]
+    UnknownKey {
+        /// The action it was meant for.
+        action: &'static str,
+        /// The text.
+        key: String,
+    },
+    /// One key for two actions, or one that begins the other.
+    #[error("keys: {key} leads to both {one} and {other}; give one of them another key")]
+    Twice {
+        /// The key.
+        key: String,
+        /// One action.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+}
+
+/// Which keys lead where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyMap {
+    keys: Vec<(Vec<Chord>, Action)>,
+}
+
+impl KeyMap {
+    /// The defaults, with a person's changes: action id to all keys that it shall have.
+    pub fn new(changes: &BTreeMap<String, Vec<String>>) -> Result<Self, KeyMapError> {
+        for id in changes.keys() {
+            if !Action::ALL.iter().any(|a| a.id() == id) {
+                return Err(KeyMapError::UnknownAction(id.clone()));
+            }
+        }
+        let mut keys: Vec<(Vec<Chord>, Action)> = Vec::new();
+        let mut put = |chords: Vec<Chord>, action: Action| -> Result<(), KeyMapError> {
+            let clash = keys
+                .iter()
+                .find(|(have, had)| *had != action && (have.starts_with(&chords) || chords.starts_with(have)));
+            if let Some((have, had)) = clash {
+                let longer = if have.len() > chords.len() { have } else { &chords };
+                return Err(KeyMapError::Twice { key: show(longer), one: had.id(), other: action.id() });
+            }
+            if !keys.iter().any(|(have, _)| *have == chords) {
+                keys.push((chords, action));
+            }
+            Ok(())
+        };
+        for &(key, action) in FIXED {
+            put(read(action, key)?, action)?;
+        }
+        for &action in Action::ALL {
+            match changes.get(action.id()) {
+                Some(given) => given.iter().try_for_each(|k| put(read(action, k)?, action))?,
+                None => action.keys().iter().try_for_each(|k| put(read(action, k)?, action))?,
+            }
+        }
+        Ok(Self { keys })
+    }
+
+    /// What these presses lead to.
+    pub fn find(&self, pressed: &[Chord]) -> Found {
+        if let Some((_, action)) = self.keys.iter().find(|(k, _)| k == pressed) {
+            return Found::Action(*action);
+        }
+        if self.keys.iter().any(|(k, _)| k.starts_with(pressed)) { Found::Prefix } else { Found::Nothing }
+    }
+
+    /// What can follow these presses: the rest of the keys, and the action.
+    pub fn after(&self, pressed: &[Chord]) -> Vec<(String, Action)> {
+        let follows = self.keys.iter().filter(|(k, _)| k.len() > pressed.len() && k.starts_with(pressed));
+        follows.map(|(k, a)| (show(&k[pressed.len()..]), *a)).collect()
+    }
+
+    /// The keys of an action, as text, in the order given; the first is the one to show.
+    pub fn of(&self, action: Action) -> Vec<String> {
+        let mut all: Vec<(usize, String)> = self
+            .keys
+            .iter()
+            .filter(|(_, a)| *a == action)
+            .map(|(k, _)| {
+                let text = show(k);
+                let place = action.keys().iter().position(|d| *d == text).unwrap_or(usize::MAX);
+                (place, text)
+            })
+            .collect();
+        all.sort();
+        all.into_iter().map(|k| k.1).collect()
+    }
+
+    /// The first key of an action, or its command, for a hint.
+    pub fn hint(&self, action: Action) -> String {
+        self.of(action).into_iter().next().unwrap_or_else(|| format!(":{}", action.command()))
+    }
+}
+
+fn read(action: Action, text: &str) -> Result<Vec<Chord>, KeyMapError> {
+    let chords: Option<Vec<Chord>> = text.split(' ').map(Chord::parse).collect();
+    match chords {
+        Some(chords) if (1..=2).contains(&chords.len()) => Ok(chords),
+        _ => Err(KeyMapError::UnknownKey { action: action.id(), key: text.to_owned() }),
+    }
+}
+
+fn show(chords: &[Chord]) -> String {
+    chords.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(pairs: &[(&str, &[&str])]) -> Result<KeyMap, KeyMapError> {
+        KeyMap::new(
+            &pairs.iter().map(|(a, k)| ((*a).to_owned(), k.iter().map(|k| (*k).to_owned()).collect())).collect(),
+        )
+    }
+
+    fn press(text: &str) -> Vec<Chord> {
+        text.split(' ').map(|k| Chord::parse(k).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_defaults_hold_together() {
+        let map = changed(&[]).unwrap();
+        assert_eq!(map.find(&press("p")), Found::Action(Action::Pause));
+        assert_eq!(map.find(&press("P")), Found::Action(Action::Promote));
+        assert_eq!(map.find(&press("g")), Found::Prefix);
+        assert_eq!(map.find(&press("g g")), Found::Action(Action::First));
+        assert_eq!(map.find(&press("g x")), Found::Nothing);
+        assert_eq!(map.of(Action::PaneHelp), ["8", "?", "f1"]);
+        assert_eq!(map.hint(Action::Restart), ":restart");
+        let mut ids: Vec<&str> = Action::ALL.iter().map(|a| a.id()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), Action::ALL.len());
+    }
+
+    #[test]
+    fn a_key_for_two_actions_names_both() {
+        let error = changed(&[("train.abort", &["p"])]).unwrap_err().to_string();
+        assert!(error.contains("train.pause") && error.contains("train.abort"), "{error}");
+        let error = changed(&[("freeze", &["g"])]).unwrap_err().to_string();
+        assert!(error.contains("freeze is no action"), "{error}");
+        let error = changed(&[("display.freeze", &["g"])]).unwrap_err().to_string();
+        assert!(error.contains("display.freeze") && error.contains("g "), "{error}");
+        assert!(changed(&[("train.abort", &["hyper-x"])]).unwrap_err().to_string().contains("\"hyper-x\""));
+    }
+
+    #[test]
+    fn arrows_and_esc_stay() {
+        let map = changed(&[("move.up", &["w"]), ("back", &["b"])]).unwrap();
+        assert_eq!(map.find(&press("up")), Found::Action(Action::Up));
+        assert_eq!(map.find(&press("w")), Found::Action(Action::Up));
+        assert_eq!(map.find(&press("k")), Found::Nothing);
+        assert_eq!(map.find(&press("esc")), Found::Action(Action::Back));
+        assert!(changed(&[("train.abort", &["esc"])]).is_err());
+    }
+
+    /// No destructive key is the ctrl twin of a harmless one, and none is next to nothing: all that asks nothing is safe.
+    #[test]
+    fn only_pause_acts_on_a_bare_small_letter_without_asking() {
+        let map = changed(&[]).unwrap();
+        for action in [Action::Abort, Action::PromoteFull] {
+            for key in map.of(action) {
+                assert!(key.chars().all(char::is_uppercase), "{} on {key}", action.id());
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_written_as_they_are_read() {
+        for text in ["ctrl-d", "shift-tab", "space", "f1", "P", "pageup", "alt-x", "?"] {
+            assert_eq!(Chord::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Chord::parse("shift-x"), None);
+        assert_eq!(Chord::parse(""), None);
+        let back_tab = KeyEvent::new(KeyCode::BackTab, KeyModifiers::SHIFT);
+        assert_eq!(Chord::of(&back_tab), Chord::parse("shift-tab").unwrap());
+        let upper = KeyEvent::new(KeyCode::Char('P'), KeyModifiers::SHIFT);
+        assert_eq!(Chord::of(&upper), Chord::parse("P").unwrap());
+    }
+}

@@ -1,0 +1,462 @@
+//! What an order would do, worked out from a snapshot before anything is asked: targets in their order, how it must be
+//! confirmed, and the lines that a dialog shows. Or why it is refused. Pure; the verbs themselves check again on fresh
+//! reads, this only spares a person a dialog that cannot end well. Rules: `train.md` §5 (order of an undo) and §8.
+
+use jiff::Timestamp;
+
+use super::glyphs::Glyphs;
+use super::status::{self, Kind};
+use super::theme::Role;
+use crate::core::confirm::{Confirm, Question, Refusal};
+use crate::core::effect::Direction;
+use crate::core::intent::{Target, Want};
+use crate::core::object::ObjectRef;
+use crate::core::snapshot::{FlagView, Link, ServiceView, Snapshot, TrainPhase, Verdict, WriteMode};
+use crate::core::text::Text;
+use crate::core::verb::{FlagSetting, Seen};
+use crate::core::workload::{Phase, UndoPath, Workload};
+
+/// How far an order reaches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// This service alone.
+    One,
+    /// It and everything built on it that runs its new version.
+    Downstream,
+    /// All services of this wave and later ones.
+    Wave(u32),
+    /// All services.
+    All,
+}
+
+/// What an order would do.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// What is ordered.
+    pub want: Want,
+    /// The service (or flag) it started from.
+    pub subject: Text,
+    /// How far it reaches.
+    pub scope: Scope,
+    /// How far it could reach, smallest first.
+    pub scopes: Vec<Scope>,
+    /// On what; each layer at once, the next when the one before is read back.
+    pub layers: Vec<Vec<Target>>,
+    /// Objects beside the targets that may be changed too (the Deployment that a Rollout refers to).
+    pub also: Vec<ObjectRef>,
+    /// How it must be confirmed.
+    pub level: Confirm,
+    /// True when a reason must be given.
+    pub reason: bool,
+    /// Which way it moves traffic.
+    pub direction: Direction,
+    /// Heading of the dialog.
+    pub title: Text,
+    /// What it would do, line by line.
+    pub lines: Vec<(Role, Text)>,
+}
+
+impl Plan {
+    /// True when the other would do the same: same targets, same order. Weights may differ.
+    pub fn same_targets(&self, other: &Self) -> bool {
+        let names = |plan: &'_ Self| -> Vec<Vec<(Text, Option<ObjectRef>)>> {
+            plan.layers.iter().map(|l| l.iter().map(|t| (t.name.clone(), t.object.clone())).collect()).collect()
+        };
+        let asked = (&self.want, &self.level, &self.also) == (&other.want, &other.level, &other.also);
+        asked && names(self) == names(other)
+    }
+
+    /// The question about exactly these targets.
+    pub fn question(&self) -> Question {
+        let objects = self.layers.iter().flatten().filter_map(|t| t.object.clone());
+        let targets = objects.chain(self.also.iter().cloned()).collect();
+        Question { level: self.level.clone(), direction: self.direction, targets }
+    }
+}
+
+/// What a plan is worked out from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// The newest state, even while the display is frozen.
+    pub snapshot: &'a Snapshot,
+    /// True while the display is frozen.
+    pub frozen: bool,
+    /// The value a flag had when it was first seen, by key.
+    pub flags_before: &'a std::collections::BTreeMap<Text, Text>,
+    /// Now.
+    pub now: Timestamp,
+    /// For status words.
+    pub glyphs: &'a Glyphs,
+}
+
+fn refuse<T>(why: Text, hint: &str) -> Result<T, Refusal> {
+    Err(Refusal { why, hint: Text::scrub(hint), already: false })
+}
+
+/// Works out what `want` on `subject` would do.
+pub fn plan(sight: &Sight<'_>, want: &Want, subject: &str, scope: Option<Scope>) -> Result<Plan, Refusal> {
+    match want {
+        Want::Flag { key, source, setting } => flag(sight, key, source, *setting),
+        _ => verb(sight, want, subject, scope),
+    }
+}
+
+/// Why a verb would be refused on one service, as far as the snapshot tells; none when it would not. Cheap: for hints.
+pub fn refused(sight: &Sight<'_>, want: &Want, subject: &str) -> Option<Refusal> {
+    let service = sight.snapshot.services.iter().find(|x| x.name == *subject)?;
+    gate(sight, want.direction()).and_then(|()| applies(sight, want, service)).err()
+}
+
+/// What stands against any order of this direction, whatever it is aimed at.
+fn gate(sight: &Sight<'_>, direction: Direction) -> Result<(), Refusal> {
+    let s = sight.snapshot;
+    if s.place.write == WriteMode::ReadOnly {
+        return refuse(crate::text!("read-only: nothing is changed from here"), "open it without --read-only");
+    }
+    match &s.link {
+        Link::Connecting => return refuse(crate::text!("not connected yet"), "wait for the first answer"),
+        Link::Stale(why) | Link::Down(why) if direction == Direction::Forward => {
+            return refuse(
+                crate::text!("what is shown is old: {why}"),
+                "R reads again; pause, abort and undo work now",
+            );
+        }
+        _ => {}
+    }
+    if sight.frozen && direction == Direction::Forward {
+        return refuse(
+            crate::text!("the display is frozen"),
+            "Space shows what is now; pause, abort and undo work now",
+        );
+    }
+    if s.place.write == WriteMode::ReadOnlyByPattern && direction == Direction::Forward {
+        return refuse(
+            crate::text!("{} is read-only by its name", s.place.context),
+            "take it out of read_only_contexts in config.toml; pause, abort and undo can be armed",
+        );
+    }
+    Ok(())
+}
+
+fn verb(sight: &Sight<'_>, want: &Want, subject: &str, scope: Option<Scope>) -> Result<Plan, Refusal> {
+    let s = sight.snapshot;
+    let direction = want.direction();
+    gate(sight, direction)?;
+    let Some(service) = s.services.iter().find(|x| x.name == *subject) else {
+        return refuse(crate::text!("no service {subject} here"), "select one, or name it: `:` completes names");
+    };
+    let scopes = scopes(sight, want, service);
+    let scope = scope.filter(|c| scopes.contains(c)).unwrap_or(match (want, scopes.as_slice()) {
+        (Want::Undo, [_, second, ..]) if *second == Scope::Downstream => Scope::Downstream,
+        _ => Scope::One,
+    });
+    let layers = layers(sight, want, service, scope);
+    let members: Vec<&ServiceView> = layers.iter().flatten().copied().collect();
+    if members.is_empty() {
+        return refuse(crate::text!("nothing here to {}", want.name()), "nothing runs a new version");
+    }
+    if scope == Scope::One {
+        applies(sight, want, service)?;
+    }
+    let verdict = service.verdict;
+    let override_gate = *want == Want::Promote && matches!(verdict, Some(Verdict::Inconclusive | Verdict::NoData));
+    let level = level(sight, want, service, scope);
+    let mut lines = Vec::new();
+    for (n, layer) in layers.iter().enumerate() {
+        for &member in layer {
+            lines.push(line(sight, want, member, (layers.len() > 1).then_some(n + 1)));
+        }
+    }
+    if want.direction() == Direction::Forward && *want != Want::Resume {
+        lines.push((Role::Dim, crate::text!("by hand, on your word: UNVERIFIED by any check of the release")));
+    }
+    if override_gate {
+        lines.push((Role::Warn, crate::text!("its gate did not pass; going on is your decision and is recorded")));
+    }
+    if *want == Want::PromoteFull {
+        lines.push((Role::Warn, crate::text!("skips the remaining gates; abort works only when all pods are healthy")));
+    }
+    for member in &members {
+        if let (Some(owner), Want::Undo | Want::Start | Want::Restart) =
+            (member.workload.as_ref().and_then(|w| w.owner.as_ref()), want)
+        {
+            lines.push((Role::Warn, crate::text!("{}: {owner} may revert this change", member.name)));
+        }
+    }
+    let targets = layers
+        .iter()
+        .map(|l| {
+            l.iter()
+                .map(|m| Target {
+                    name: m.name.clone(),
+                    object: Some(m.id.clone()),
+                    seen: m.workload.as_deref().map(Seen::of),
+                })
+                .collect()
+        })
+        .collect();
+    let what = match scope {
+        Scope::One => crate::text!("{} {}", want.name(), service.name),
+        Scope::Downstream => crate::text!("{} {} and what is built on it", want.name(), service.name),
+        Scope::Wave(w) => crate::text!("{} wave {w} and later", want.name()),
+        Scope::All => crate::text!("{} everything that moved", want.name()),
+    };
+    Ok(Plan {
+        want: want.clone(),
+        subject: service.name.clone(),
+        scope,
+        scopes,
+        also: members.iter().flat_map(|m| m.also.iter().cloned()).collect(),
+        layers: targets,
+        level,
+        reason: override_gate || *want == Want::PromoteFull,
+        direction,
+        title: what,
+        lines,
+    })
+}
+
+/// How it is confirmed (`train.md` §8). Without a Release there is no train id: the name of what is changed is typed.
+fn level(sight: &Sight<'_>, want: &Want, service: &ServiceView, scope: Scope) -> Confirm {
+    let place = &sight.snapshot.place;
+    let name = match scope {
+        Scope::One | Scope::Downstream => service.name.clone(),
+        Scope::Wave(_) | Scope::All => sight.snapshot.release.clone().unwrap_or_else(|| place.namespace.clone()),
+    };
+    match want {
+        Want::Pause => Confirm::None,
+        Want::Undo | Want::PromoteFull => Confirm::Type(name),
+        Want::Start if place.protected => {
+            Confirm::Type(place.environment.clone().unwrap_or_else(|| place.context.clone()))
+        }
+        _ if place.write == WriteMode::ReadOnlyByPattern => Confirm::Type(name),
+        _ => Confirm::Yes,
+    }
+}
+
+/// Why this verb does nothing on this service, as far as the snapshot tells.
+fn applies(sight: &Sight<'_>, want: &Want, service: &ServiceView) -> Result<(), Refusal> {
+    let name = &service.name;
+    let Some(w) = &service.workload else {
+        return refuse(crate::text!("{name}: there is no such object in the cluster"), "see :doctor, or the events");
+    };
+    let kind = status::of(service, sight.glyphs).kind;
+    match want {
+        Want::Pause if w.held => Err(Refusal {
+            why: crate::text!("{name} is held already"),
+            hint: Text::scrub("r resumes it"),
+            already: true,
+        }),
+        Want::Resume if !w.held => refuse(crate::text!("{name} is not held"), "P approves a pause of its own steps"),
+        Want::Promote if service.verdict == Some(Verdict::Fail) => {
+            refuse(crate::text!("{name}: its gate fails"), "X takes traffic back, u undoes")
+        }
+        Want::Promote if w.pause.is_none() || w.held => {
+            refuse(crate::text!("{name} waits for nothing that P could approve"), "P works while a step waits")
+        }
+        Want::PromoteFull | Want::Abort if !status::in_flight(service) || kind == Kind::Well => {
+            refuse(crate::text!("{name} is not in flight"), "u takes a finished service back")
+        }
+        Want::Abort if w.aborted => Err(Refusal {
+            why: crate::text!("{name} is aborted already"),
+            hint: Text::scrub("u restores the template, t tries again"),
+            already: true,
+        }),
+        Want::Retry if !w.aborted => refuse(crate::text!("{name} was not aborted"), "t works after X"),
+        Want::Start if service.pinned.is_none() => {
+            refuse(crate::text!("{name}: no version is pinned"), "open the cockpit with a release.yaml")
+        }
+        Want::Start if service.train_phase != TrainPhase::Waiting && service.train_phase != TrainPhase::Undone => {
+            refuse(crate::text!("{name} runs its pinned version, or is on the way"), "nothing to start")
+        }
+        Want::Undo => match &w.undo {
+            UndoPath::NotNeeded => {
+                refuse(crate::text!("{name}: nothing to go back from"), "it runs what it ran before")
+            }
+            UndoPath::NotReady(why) => refuse(crate::text!("{name} cannot be undone: {why}"), "X takes traffic back"),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// True when a service runs (or is on the way to) its new version.
+fn took_new(service: &ServiceView) -> bool {
+    let done_or_moving =
+        !matches!(service.train_phase, TrainPhase::Unchanged | TrainPhase::Waiting | TrainPhase::Undone);
+    let back =
+        service.workload.as_ref().is_some_and(|w| !matches!(w.undo, UndoPath::NotNeeded | UndoPath::NotReady(_)));
+    done_or_moving && back
+}
+
+fn scopes(sight: &Sight<'_>, want: &Want, service: &ServiceView) -> Vec<Scope> {
+    let mut out = vec![Scope::One];
+    if !matches!(want, Want::Undo | Want::Pause | Want::Abort) {
+        return out;
+    }
+    let count = |scope| layers(sight, want, service, scope).iter().map(Vec::len).sum::<usize>();
+    let mut last = 1;
+    let mut offer = |scope, out: &mut Vec<Scope>| {
+        let n = count(scope);
+        if n > last {
+            last = n;
+            out.push(scope);
+        }
+    };
+    if *want == Want::Undo {
+        offer(Scope::Downstream, &mut out);
+        if let Some(wave) = service.wave {
+            offer(Scope::Wave(wave), &mut out);
+        }
+    }
+    offer(Scope::All, &mut out);
+    out
+}
+
+/// The services, in the order in which they are changed.
+fn layers<'a>(sight: &Sight<'a>, want: &Want, service: &'a ServiceView, scope: Scope) -> Vec<Vec<&'a ServiceView>> {
+    let s = sight.snapshot;
+    let all = || s.services.iter().map(|x| &**x);
+    let moved = |x: &&ServiceView| if *want == Want::Undo { took_new(x) } else { flying(x) };
+    let chosen: Vec<&ServiceView> = match scope {
+        Scope::One => return vec![vec![service]],
+        Scope::Downstream => {
+            let names = downstream(s, &service.name);
+            all().filter(|x| x.name == service.name || (names.contains(&x.name) && moved(x))).collect()
+        }
+        Scope::Wave(wave) => all().filter(|x| x.wave.is_some_and(|w| w >= wave)).filter(moved).collect(),
+        Scope::All => all().filter(moved).collect(),
+    };
+    if *want != Want::Undo {
+        return vec![chosen];
+    }
+    // In-flight canaries first and together; then what is finished, dependents before what they depend on.
+    let (now, finished): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|x| status::in_flight(x));
+    let mut waves: Vec<Option<u32>> = finished.iter().map(|x| x.wave).collect();
+    waves.sort_unstable();
+    waves.dedup();
+    let later = waves.into_iter().rev().map(|wave| finished.iter().filter(|x| x.wave == wave).copied().collect());
+    std::iter::once(now).chain(later).filter(|l: &Vec<_>| !l.is_empty()).collect()
+}
+
+fn flying(service: &ServiceView) -> bool {
+    status::in_flight(service) && service.workload.as_ref().is_some_and(|w| !w.aborted && w.phase != Phase::Healthy)
+}
+
+fn downstream(s: &Snapshot, from: &Text) -> std::collections::BTreeSet<Text> {
+    let mut found = std::collections::BTreeSet::new();
+    let mut todo = vec![from.clone()];
+    while let Some(at) = todo.pop() {
+        for (_, to) in s.edges.iter().filter(|e| e.0 == at) {
+            if found.insert(to.clone()) {
+                todo.push(to.clone());
+            }
+        }
+    }
+    found
+}
+
+/// What would happen to one service.
+fn line(sight: &Sight<'_>, want: &Want, service: &ServiceView, step: Option<usize>) -> (Role, Text) {
+    let unknown = "unknown";
+    let to = sight.glyphs.to;
+    let (old, new) = status::versions(service);
+    let (old, new) = (old.unwrap_or(unknown), new.unwrap_or(unknown));
+    let name = &service.name;
+    let weight = |w: &Workload| status::actual(w).map_or(String::new(), |n| format!(", {n} % of traffic now"));
+    let w = service.workload.as_deref();
+    let at = w.map_or(String::new(), weight);
+    let step = step.map_or(String::new(), |n| format!("{n}. "));
+    let text = match want {
+        Want::Start => crate::text!("{step}{name}: {old} {to} {new}"),
+        Want::Undo => {
+            let (speed, role) = match w.map(|w| &w.undo) {
+                Some(UndoPath::ToStable) => ("at once, its old pods still run".to_owned(), Role::Text),
+                Some(UndoPath::Window) => ("fast".to_owned(), Role::Text),
+                Some(UndoPath::Slow) => ("SLOW: restores the template, then promotes it".to_owned(), Role::Warn),
+                Some(UndoPath::NotReady(why)) => (format!("NOT READY: {why}"), Role::Bad),
+                _ => ("nothing to go back from".to_owned(), Role::Dim),
+            };
+            let running = w.and_then(|w| w.version.as_deref()).unwrap_or(unknown);
+            let undo_to = w.and_then(|w| w.undo_to.as_ref());
+            let back_to = undo_to.and_then(|u| u.version.as_deref()).unwrap_or("what was live before");
+            let (guess, role) = match undo_to {
+                Some(u) if !u.known => (" (a guess: never seen live)", Role::Warn),
+                _ => ("", role),
+            };
+            return (role, crate::text!("{step}{name}: {running} {to} {back_to}{guess}{at}; {speed}"));
+        }
+        Want::Abort => crate::text!("{step}{name}: all traffic back to {old}{at}"),
+        Want::Promote => {
+            let after = w
+                .and_then(|w| Some((w.step?, w.steps?)))
+                .map_or(String::new(), |(k, n)| format!(": step {} of {n} ends", (k + 1).min(n)));
+            crate::text!("{step}{name} {new}{after}{at}")
+        }
+        Want::PromoteFull => crate::text!("{step}{name}: {new} to 100 %{at}"),
+        Want::Resume => {
+            let who = w.map(|w| w.held_by.clone()).filter(|h| !h.is_empty());
+            let who = who.map_or(String::new(), |h| format!(" (held by {h})"));
+            crate::text!("{step}{name} {new} goes on{at}{who}")
+        }
+        Want::Retry => crate::text!("{step}{name}: {new} again, from its first step"),
+        Want::Restart => crate::text!("{step}{name}: all pods of {new} one after another"),
+        Want::Pause | Want::Flag { .. } => crate::text!("{step}{name} stays where it is{at}"),
+    };
+    (Role::Text, text)
+}
+
+fn flag(sight: &Sight<'_>, key: &Text, source: &Text, setting: FlagSetting) -> Result<Plan, Refusal> {
+    let s = sight.snapshot;
+    let Some(flag) = s.flags.iter().find(|f| f.key == *key && (source.is_empty() || f.source == *source)) else {
+        return refuse(crate::text!("no flag {key} here"), "the flags pane lists them");
+    };
+    let value = setting_text(setting);
+    let back = sight.flags_before.get(key).is_some_and(|v| *v == *value) && flag.now.as_deref() != Some(&value);
+    let direction = if back { Direction::Safe } else { Direction::Forward };
+    gate(sight, direction)?;
+    if flag.now.as_deref() == Some(&value) {
+        return Err(Refusal {
+            why: crate::text!("{key} is {value} already"),
+            hint: Text::scrub("nothing to do"),
+            already: true,
+        });
+    }
+    let typed = !back || s.place.write == WriteMode::ReadOnlyByPattern;
+    let now = flag.now.as_deref().unwrap_or("unknown");
+    let mut lines = vec![(Role::Text, crate::text!("{key}: {now} {} {value}", sight.glyphs.to))];
+    lines.push((Role::Dim, crate::text!("in {}", flag.source)));
+    if !flag.services.is_empty() {
+        let names: Vec<&str> = flag.services.iter().map(|n| &**n).collect();
+        lines.push((Role::Text, crate::text!("read by {}", names.join(", "))));
+    }
+    if !back {
+        lines.push((Role::Dim, crate::text!("by hand, on your word: UNVERIFIED by any check of the release")));
+    }
+    Ok(Plan {
+        want: Want::Flag { key: key.clone(), source: flag.source.clone(), setting },
+        subject: key.clone(),
+        scope: Scope::One,
+        scopes: vec![Scope::One],
+        layers: vec![vec![Target { name: key.clone(), object: object_of(flag), seen: None }]],
+        also: Vec::new(),
+        level: if typed { Confirm::Type(key.clone()) } else { Confirm::Yes },
+        reason: false,
+        direction,
+        title: crate::text!("set flag {key} to {value}"),
+        lines,
+    })
+}
+
+fn object_of(flag: &FlagView) -> Option<ObjectRef> {
+    flag.object.clone()
+}
+
+/// A setting as the snapshot writes it.
+pub fn setting_text(setting: FlagSetting) -> String {
+    match setting {
+        FlagSetting::On => "on".to_owned(),
+        FlagSetting::Off => "off".to_owned(),
+        FlagSetting::Percent(p) => format!("{p} %"),
+    }
+}

@@ -1,0 +1,157 @@
+//! The header: where we are (environment, context, namespace, release, may we write, is it live, what time is it), and in
+//! one word how the train is. The word comes first: a stranger reads it in three seconds.
+
+use jiff::fmt::strtime;
+use ratatui::layout::Rect;
+
+use crate::cockpit::ink::{Ink, width};
+use crate::cockpit::model::Model;
+use crate::cockpit::status;
+use crate::cockpit::theme::Role;
+use crate::core::snapshot::{Link, Mode, Snapshot, WriteMode};
+use crate::core::workload::UndoPath;
+
+/// Draws one or two rows; with `short` the state and the place share one.
+pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect, short: bool) {
+    if area.is_empty() {
+        return;
+    }
+    let s = model.shown();
+    let first = Rect { height: 1, ..area };
+    if short || area.height == 1 {
+        let x = state(model, ink, first, area.x + 1, &s, false);
+        ink.right(first, x + 1, area.y, &badges(model, &s));
+        return;
+    }
+    // Whether it is live and may be written comes before the names, the clock after them.
+    let badges = badges(model, &s);
+    let kept: u16 = badges.iter().map(|b| width(&b.1)).sum::<u16>() + 2;
+    let left = Rect { width: first.width.saturating_sub(kept), ..first };
+    let x = place(ink, left, area.x + 1, &s);
+    let mut parts = badges;
+    let clock = clock(model);
+    if x + kept + width(&clock) < first.right() {
+        parts.push((Role::Dim, clock));
+    } else {
+        parts.push((Role::Text, " ".to_owned()));
+    }
+    ink.right(first, x, area.y, &parts);
+    let second = Rect { y: area.y + 1, height: 1, ..area };
+    let x = state(model, ink, second, area.x + 1, &s, true);
+    ink.right(second, x + 2, second.y, &[undo(&s)]);
+}
+
+fn place(ink: &mut Ink<'_>, area: Rect, x: u16, s: &Snapshot) -> u16 {
+    let p = &s.place;
+    let mut x = x;
+    if let Some(environment) = &p.environment {
+        let role = if p.protected { Role::Warn } else { Role::Title };
+        x = ink.put(area, x, area.y, environment, role);
+        x = ink.put(area, x, area.y, "  ", Role::Text);
+    }
+    x = ink.parts(area, x, area.y, &[(Role::Text, &p.context), (Role::Dim, "/"), (Role::Text, &p.namespace)]);
+    if let Some(release) = &s.release {
+        x = ink.put(area, x, area.y, "  ", Role::Text);
+        x = ink.put(area, x, area.y, release, Role::Title);
+        x = ink.put(area, x, area.y, "  by hand", Role::Dim);
+    }
+    x
+}
+
+fn clock(model: &Model) -> String {
+    let zoned = model.now.to_zoned(model.setup.zone.clone());
+    let clock = strtime::format("%H:%M %Z", &zoned).unwrap_or_else(|_| zoned.time().to_string());
+    format!("  {clock} ")
+}
+
+/// May we write; is it live; what else is to know about what is shown.
+fn badges(model: &Model, s: &Snapshot) -> Vec<(Role, String)> {
+    let g = &model.setup.glyphs;
+    let age = model.age().map_or("never read".to_owned(), |a| format!("{} old", status::ago(a)));
+    let mut parts = match &s.link {
+        _ if model.frozen.is_some() => {
+            let behind = model.live.seq.saturating_sub(s.seq);
+            vec![(Role::Badge, format!("{} FROZEN", g.paused)), (Role::Dim, format!(" {behind} newer"))]
+        }
+        Link::Live => vec![(Role::Live, format!("{} LIVE", g.dot))],
+        Link::Connecting => vec![(Role::Stale, format!("{} CONNECTING", g.ring))],
+        Link::Stale(_) => vec![(Role::Stale, format!("{} STALE {age}", g.ring))],
+        Link::Down(_) => vec![(Role::Bad, format!("{} DOWN {age}", g.failed))],
+    };
+    if let Mode::Rehearsal { scenario, seed, scripted } = &s.mode {
+        let hand = if *scripted { "scripted captain" } else { "you drive" };
+        parts.push((Role::Badge, "  REHEARSAL".to_owned()));
+        parts.push((Role::Dim, format!(" {scenario} seed {seed}, {hand}")));
+    }
+    parts.push(match s.place.write {
+        WriteMode::ReadWrite => (Role::Dim, "  RW".to_owned()),
+        WriteMode::ReadOnlyByPattern => (Role::Warn, "  RO by name".to_owned()),
+        WriteMode::ReadOnly => (Role::Warn, "  RO".to_owned()),
+    });
+    parts
+}
+
+/// The word, the wave, the counts.
+fn state(model: &Model, ink: &mut Ink<'_>, area: Rect, x: u16, s: &Snapshot, counts: bool) -> u16 {
+    let o = status::overall(s, ink.g);
+    let mut x = ink.put(area, x, area.y, &format!("{} {}", o.glyph, o.word), o.role);
+    if let (Some(wave), true) = (o.wave, s.waves > 0) {
+        x = ink.put(area, x, area.y, &format!("  wave {}/{}", wave_number(s, wave), wave_count(s)), Role::Text);
+    }
+    if !counts {
+        return ink.put(area, x, area.y, &format!("  {}/{}", s.place.context, s.place.namespace), Role::Dim);
+    }
+    let [done, moving, waiting, trouble] = o.counts;
+    let counts = [
+        (trouble, "in trouble", Role::Bad),
+        (moving, "moving", Role::Text),
+        (done, "done", Role::Dim),
+        (waiting, "waiting", Role::Dim),
+    ];
+    for (n, word, role) in counts {
+        if n > 0 {
+            let word = if s.release.is_none() && word == "done" { "healthy" } else { word };
+            x = ink.put(area, x, area.y, &format!("  {n} {word}"), role);
+        }
+    }
+    if !model.under_way.is_empty() {
+        let n = model.under_way.len();
+        let what = model.under_way.values().next().map_or(String::new(), ToString::to_string);
+        let more = if n > 1 { format!(" +{}", n - 1) } else { String::new() };
+        x = ink.put(area, x, area.y, &format!("  ordered: {what}{more}"), Role::Accent);
+    }
+    x
+}
+
+/// The number of a wave as people count: an expand wave is 0, else the first is 1.
+pub fn wave_number(s: &Snapshot, wave: u32) -> u32 {
+    if s.expand.is_empty() { wave + 1 } else { wave }
+}
+
+fn wave_count(s: &Snapshot) -> u32 {
+    if s.expand.is_empty() { s.waves } else { s.waves.saturating_sub(1) }
+}
+
+/// Whether an undo of what moved would work.
+fn undo(s: &Snapshot) -> (Role, String) {
+    let mut ready = 0;
+    let mut slow = Vec::new();
+    let mut broken = Vec::new();
+    for service in s.services.iter() {
+        match service.workload.as_ref().map(|w| &w.undo) {
+            Some(UndoPath::ToStable | UndoPath::Window) => ready += 1,
+            Some(UndoPath::Slow) => slow.push(&*service.name),
+            Some(UndoPath::NotReady(why)) => broken.push(format!("{}: {why}", service.name)),
+            Some(UndoPath::NotNeeded) | None => {}
+        }
+    }
+    if let Some(first) = broken.first() {
+        let more = if broken.len() > 1 { format!(" +{}", broken.len() - 1) } else { String::new() };
+        return (Role::Bad, format!("undo NOT READY: {first}{more} "));
+    }
+    if let Some(first) = slow.first() {
+        let more = if slow.len() > 1 { format!(" +{}", slow.len() - 1) } else { String::new() };
+        return (Role::Warn, format!("undo slow: re-runs steps of {first}{more} "));
+    }
+    if ready == 0 { (Role::Dim, "nothing to undo ".to_owned()) } else { (Role::Dim, format!("undo ready ({ready}) ")) }
+}

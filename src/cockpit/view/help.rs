@@ -1,0 +1,105 @@
+//! The help pane, made from the keymap; and what the panes say that come later.
+
+use ratatui::layout::Rect;
+
+use super::{first_row, frame};
+use crate::cockpit::ink::Ink;
+use crate::cockpit::keymap::{Action, Group};
+use crate::cockpit::model::{Model, Pane};
+use crate::cockpit::status;
+use crate::cockpit::theme::Role;
+
+/// A line of the help: indented text by role.
+type Row = Vec<(Role, String)>;
+
+/// Draws the pane.
+pub fn draw(model: &mut Model, ink: &mut Ink<'_>, area: Rect) {
+    let inner = frame(model, ink, area, Pane::Help, "Esc goes back", &[]);
+    if inner.is_empty() {
+        return;
+    }
+    let mut groups: Vec<Vec<Row>> = Group::ALL.iter().map(|g| group(model, *g)).collect();
+    groups.push(legend(ink));
+    let columns = if inner.width >= 150 { 2 } else { 1 };
+    let mut sides: Vec<Vec<Row>> = vec![Vec::new(); columns];
+    let total: usize = groups.iter().map(Vec::len).sum();
+    let mut side = 0;
+    for rows in groups {
+        if side + 1 < columns && sides[side].len() >= total / columns {
+            side += 1;
+        }
+        sides[side].extend(rows);
+        sides[side].push(Row::new());
+    }
+    let count = sides.iter().map(Vec::len).max().unwrap_or(0);
+    let start = first_row(model, Pane::Help, count, inner.height);
+    let each = inner.width / u16::try_from(columns).unwrap_or(1);
+    for (rows, n) in sides.iter().zip(0u16..) {
+        let room = Rect { x: inner.x + n * each, width: each, ..inner };
+        for (row, y) in rows.iter().skip(start).zip(room.top()..room.bottom()) {
+            let mut x = room.x + 1;
+            for (role, text) in row {
+                x = ink.put(room, x, y, text, *role);
+            }
+        }
+    }
+}
+
+fn group(model: &Model, group: Group) -> Vec<Row> {
+    let mut rows = vec![vec![(Role::Title, group.title().to_owned())]];
+    for &action in Action::ALL.iter().filter(|a| a.group() == group) {
+        let mut keys = model.setup.keymap.of(action).join(" ");
+        if keys.is_empty() {
+            keys = format!(":{}", action.command());
+        }
+        rows.push(vec![
+            (Role::Key, format!("  {keys:<14} ")),
+            (Role::Text, action.title().to_owned()),
+            (Role::Faint, format!("  {}", action.id())),
+        ]);
+    }
+    rows
+}
+
+fn legend(ink: &Ink<'_>) -> Vec<Row> {
+    let g = ink.g;
+    let mut rows = vec![vec![(Role::Title, "the signs".to_owned())]];
+    let signs = [
+        (g.ok, Role::Ok, "done, healthy, passed"),
+        (g.moving, Role::Moving, "moves"),
+        (g.waiting, Role::Waiting, "waits for its wave"),
+        (g.paused, Role::Paused, "paused for a time, or held by a person"),
+        (g.asks, Role::Warn, "waits for a person"),
+        (g.failed, Role::Bad, "failed"),
+        (g.aborted, Role::Warn, "aborted: traffic is back on the stable version"),
+        (g.undone, Role::Warn, "undone"),
+        (g.unknown, Role::Warn, "not found, no data: unknown is never shown as well"),
+    ];
+    for (glyph, role, text) in signs {
+        rows.push(vec![(role, format!("  {glyph}              ")), (Role::Text, text.to_owned())]);
+    }
+    rows
+}
+
+/// The panes that come with trains.
+pub fn later(model: &Model, ink: &mut Ink<'_>, area: Rect, pane: Pane) {
+    let inner = frame(model, ink, area, pane, "", &[]);
+    let s = model.shown();
+    let o = status::overall(&s, ink.g);
+    let lines = match pane {
+        Pane::Checklist => [
+            "The checklist comes with trains: pre-flight, policies, waivers, rollback readiness.",
+            "Until then orders are by hand, and marked UNVERIFIED.",
+        ],
+        _ => [
+            "The history comes with trains: deployments, lead time, failures, time to recover.",
+            "Until then the events (4) tell what happened since this screen was opened.",
+        ],
+    };
+    for (line, y) in lines.iter().zip(inner.top()..inner.bottom()) {
+        ink.put(inner, inner.x + 1, y, line, Role::Dim);
+    }
+    if inner.height > 3 {
+        ink.put(inner, inner.x + 1, inner.y + 3, &format!("{} {}", o.glyph, o.word), o.role);
+    }
+}

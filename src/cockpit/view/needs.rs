@@ -1,0 +1,69 @@
+//! The line that speaks to a person: what is needed, since when, until when, which key. The brightest thing on the
+//! screen while there is something, and calm talk about what comes next while there is not. It always has its row.
+
+use jiff::SignedDuration;
+use ratatui::layout::Rect;
+
+use crate::cockpit::ink::{Ink, width};
+use crate::cockpit::model::Model;
+use crate::cockpit::status;
+use crate::cockpit::theme::Role;
+use crate::core::snapshot::Link;
+
+/// Draws the row.
+pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
+    let s = model.shown();
+    let old = match &s.link {
+        Link::Stale(why) | Link::Down(why) => Some(why),
+        Link::Connecting | Link::Live => None,
+    };
+    if let Some(need) = s.needs.first() {
+        ink.wash(area, Role::Need);
+        let since = status::ago(model.now.duration_since(need.since));
+        let deadline = need.deadline.map_or(String::new(), |d| {
+            format!(", {} left", status::clock(d.duration_since(model.now).max(SignedDuration::ZERO)))
+        });
+        let since = if area.width < 100 && need.deadline.is_some() { String::new() } else { format!("since {since}") };
+        let deadline = if since.is_empty() { deadline.trim_start_matches(", ").to_owned() } else { deadline };
+        let more = if s.needs.len() > 1 { format!("  +{} more", s.needs.len() - 1) } else { String::new() };
+        let tail = format!("  {since}{deadline}{more}  {} ", need.keys);
+        let narrow = area.width < 60;
+        let start = if narrow { format!(" {} ", ink.g.need) } else { format!(" {} NEEDS YOU  ", ink.g.need) };
+        let x = ink.put(area, area.x, area.y, &start, Role::Need);
+        let room = area.right().saturating_sub(x).saturating_sub(if narrow { 0 } else { width(&tail) });
+        ink.put(Rect { width: room, x, ..area }, x, area.y, &need.what, Role::Need);
+        if !narrow {
+            ink.right(area, x, area.y, &[(Role::Need, tail)]);
+        }
+        return;
+    }
+    let x = area.x + 1;
+    if let Some(why) = old {
+        ink.put(area, x, area.y, &format!("what is shown is old: {why}"), Role::Stale);
+        return;
+    }
+    if let Some(gap) = s.gaps.first() {
+        ink.put(area, x, area.y, gap, Role::Warn);
+        return;
+    }
+    let next = s
+        .services
+        .iter()
+        .filter_map(|x| Some((status::pause_left(x.workload.as_deref()?, model.now)?, x)))
+        .min_by_key(|n| n.0);
+    if let Some((left, service)) = next {
+        let after = if service.waits_for.is_empty() { String::new() } else { format!(", then {}", service.waits_for) };
+        let x = ink.put(area, x, area.y, "next: ", Role::Dim);
+        let x = ink.put(area, x, area.y, &service.name, Role::Text);
+        let x = ink.put(area, x, area.y, " pause ends in ", Role::Dim);
+        let x = ink.put(area, x, area.y, &status::clock(left), Role::Text);
+        ink.put(area, x, area.y, &after, Role::Dim);
+        return;
+    }
+    let moving = s.services.iter().find(|x| status::in_flight(x));
+    let text = match moving {
+        Some(x) if !x.waits_for.is_empty() => format!("next: {}: {}", x.name, x.waits_for),
+        _ => "nothing needs you".to_owned(),
+    };
+    ink.put(area, x, area.y, &text, Role::Dim);
+}
