@@ -124,6 +124,7 @@ impl Eval<'_> {
                     _ => bad(format!("expected type instant vector in aggregation expression ({op})")),
                 }
             }
+            Expr::Call { name, args } if name == "timestamp" => self.timestamps(args),
             Expr::Call { name, args } => {
                 let args = args.iter().map(|a| self.run(a)).collect::<Result<Vec<_>>>()?;
                 let window = match expr {
@@ -163,6 +164,32 @@ impl Eval<'_> {
                     .collect(),
             )),
         }
+    }
+
+    /// When the newest sample of each selected series was taken; of anything but a selector, the instant of the evaluation.
+    fn timestamps(&self, args: &[Expr]) -> Result<Answer> {
+        #[allow(clippy::cast_precision_loss, reason = "milliseconds of a date fit a double")]
+        let seconds = |at: i64| at as f64 / 1000.0;
+        let [of] = args else {
+            return bad(format!("expected 1 argument(s) in call to \"timestamp\", got {}", args.len()));
+        };
+        let Answer::Vector(vector) = self.run(of)? else {
+            return bad("expected type instant vector in call to function \"timestamp\"");
+        };
+        let Expr::Select { name, matchers, range: None, offset } = of else {
+            return Ok(Answer::Vector(vector.into_iter().map(|(l, _)| (nameless(l), seconds(self.at))).collect()));
+        };
+        let until = self.at - offset;
+        let fits = |labels: &Labels| matchers.iter().all(|m| m.fits(labels.get(&m.label).map_or("", String::as_str)));
+        let found = self.series.between(name.as_deref(), until - LOOKBACK_MS, until).filter(|(labels, _)| fits(labels));
+        Ok(Answer::Vector(
+            found
+                .filter_map(|(labels, samples)| {
+                    let newest: &Sample = samples.last()?;
+                    newest.1.map(|_| (nameless(labels.clone()), seconds(newest.0)))
+                })
+                .collect(),
+        ))
     }
 
     fn binary(
@@ -406,6 +433,21 @@ mod tests {
     fn near(text: &str, wanted: f64) {
         let got = value(text);
         assert!((got - wanted).abs() < 1e-9, "{text}: {got}, not {wanted}");
+    }
+
+    #[test]
+    fn the_age_of_a_series_is_that_of_its_newest_sample() {
+        let series = sample();
+        let age = |text: &str, second: i64| match Query::parse(text).unwrap().at(&series, at(second)).unwrap() {
+            Answer::Vector(v) => v.into_iter().map(|(_, v)| v).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        let total = "http_requests_total{service=\"billing-api\"}";
+        assert_eq!(age(&format!("time() - max(timestamp({total}))"), 603), [3.0]);
+        assert_eq!(age(&format!("time() - max(timestamp({total}) or timestamp(absent{{a=\"b\"}}))"), 700), [100.0]);
+        assert_eq!(age(&format!("time() - max(timestamp({total}))"), 1000), [] as [f64; 0], "nothing for five minutes");
+        assert_eq!(age(&format!("max(timestamp({total} + 1))"), 603), [603.0]);
+        assert_eq!(age(&format!("max(count_over_time({total}[300s]))"), 600), [60.0]);
     }
 
     #[test]
