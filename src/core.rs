@@ -16,6 +16,7 @@ pub mod object;
 pub mod order;
 pub mod owner;
 pub mod plan;
+pub mod record;
 pub mod repository;
 pub mod series;
 pub mod snapshot;

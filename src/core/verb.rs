@@ -13,7 +13,10 @@ use super::workload::Workload;
 
 pub use super::confirm::Order;
 
+mod canary;
+mod deployment;
 mod draft;
+mod holder;
 #[cfg(test)]
 mod model;
 mod rollout;
@@ -161,13 +164,26 @@ impl Seen {
 pub struct Procedure {
     aim: Aim,
     verified: Option<Verified>,
-    machine: rollout::Machine,
+    machine: Machine,
+}
+
+/// The family of the workload.
+#[derive(Clone, Debug)]
+enum Machine {
+    Rollout(Box<rollout::Machine>),
+    Deployment(Box<deployment::Machine>),
+    Canary(Box<canary::Machine>),
 }
 
 impl Procedure {
     /// Takes an order. A deploy needs a verified value; without one it is refused.
     pub fn new(aim: Aim, verified: Option<Verified>) -> Self {
-        Self { aim, verified, machine: rollout::Machine::new() }
+        let machine = match aim.workload.kind {
+            ObjectKind::Rollout => Machine::Rollout(Box::new(rollout::Machine::new())),
+            ObjectKind::Canary => Machine::Canary(Box::default()),
+            _ => Machine::Deployment(Box::default()),
+        };
+        Self { aim, verified, machine }
     }
 
     /// What is ordered.
@@ -183,10 +199,12 @@ impl Procedure {
         if object.raw("/metadata/deletionTimestamp").is_some() {
             return refused(crate::text!("{} is being deleted", self.aim.workload), "nothing can be done with it");
         }
-        if self.aim.workload.kind != ObjectKind::Rollout {
-            return refused(crate::text!("{} is no Rollout", self.aim.workload), "use its own tools");
+        let (aim, verified) = (&self.aim, self.verified.as_ref());
+        match &mut self.machine {
+            Machine::Rollout(machine) => machine.next(aim, verified, object, facts),
+            Machine::Deployment(machine) => machine.next(aim, verified, object, facts),
+            Machine::Canary(machine) => machine.next(aim, verified, object, facts),
         }
-        self.machine.next(&self.aim, self.verified.as_ref(), object, facts)
     }
 }
 
@@ -198,6 +216,10 @@ impl Attempts {
     /// True when something was sent already.
     fn any(self) -> bool {
         self.0 > 0
+    }
+
+    fn count(self) -> u32 {
+        self.0
     }
 
     fn send(&mut self, effect: Box<Effect>) -> Next {

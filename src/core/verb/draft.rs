@@ -108,9 +108,16 @@ impl Draft {
         if object.raw("/metadata/annotations").is_none() {
             let map: Map<String, Value> =
                 marks.iter().filter_map(|(key, value)| Some(((*key).to_owned(), json!(value.as_ref()?)))).collect();
+            let path = pointer(&["metadata", "annotations"]);
             self = self.same(object, &["metadata", "annotations"]);
-            if !map.is_empty() {
-                self = self.set(&["metadata", "annotations"], Value::Object(map));
+            let added = self.changes.iter_mut().find_map(|op| match op {
+                PatchOperation::Add(add) if add.path == path => add.value.as_object_mut(),
+                _ => None,
+            });
+            match added {
+                Some(added) => added.extend(map),
+                None if map.is_empty() => {}
+                None => self.changes.push(PatchOperation::Add(AddOperation { path, value: Value::Object(map) })),
             }
             return self;
         }
@@ -162,6 +169,21 @@ mod tests {
                 {"op": "test", "path": "/metadata/generation", "value": 2},
                 {"op": "test", "path": "/metadata/annotations", "value": null},
                 {"op": "add", "path": "/metadata/annotations", "value": {"footplate.dev/hold": "h"}},
+            ])
+        );
+    }
+
+    #[test]
+    fn marks_written_twice_are_one_map() {
+        let bare = Object::new(json!({"metadata": {}}));
+        let draft =
+            Draft::default().marks(&bare, &[(HOLD, Some("h".into()))]).marks(&bare, &[(UNDO, Some("u".into()))]);
+        assert_eq!(
+            ops(draft),
+            json!([
+                {"op": "test", "path": "/metadata/annotations", "value": null},
+                {"op": "add", "path": "/metadata/annotations",
+                    "value": {"footplate.dev/hold": "h", "footplate.dev/undo": "u"}},
             ])
         );
     }

@@ -95,11 +95,7 @@ impl Machine {
             .set(&["spec", "paused"], json!(true))
             .marks(
                 v.object,
-                &[
-                    (HOLD, Some(draft::hold_value(&v.aim.order))),
-                    (HOLD_BY, Some(draft::hold_by(&v.aim.order))),
-                    (UNDO, None),
-                ],
+                &[(HOLD, Some(draft::hold_value(&v.aim.order))), (HOLD_BY, Some(draft::hold_by(&v.aim.order)))],
             )
             .main(v.id().clone(), Direction::Safe, Text::scrub("hold: spec.paused=true"));
         self.attempts.send(effect)

@@ -270,6 +270,9 @@ fn undo_goes_to_what_was_live_in_one_patch() {
     done(&mut c, Verb::Pause);
     let Next::Send(effect) = procedure(Verb::Undo, None).next(&c.facts()) else { panic!("no effect") };
     c.send(&effect).unwrap();
+    // Whoever sent it is gone; a hold now would freeze the way back.
+    let late = procedure(Verb::Pause, None).next(&c.facts());
+    assert!(matches!(&late, Next::Refused(r) if r.already), "{late:?}");
     c.settle();
     assert!(is_back(&c), "one patch was enough");
     assert!(matches!(act(&mut c, Verb::Undo), Next::Done(_)), "a second undo is no failure");
@@ -423,6 +426,58 @@ proptest! {
             prop_assert_eq!(image(&c), NEW);
         }
         prop_assert!(!c.forward_on_hold);
+    }
+
+    /// The same where the version is finished: stable is the bad one until the undo is through.
+    #[test]
+    fn undo_of_a_finished_version_wins(
+        verbs in prop::collection::vec(safe_verb(), 1..3),
+        ticks in ticks(3),
+        window in any::<bool>(),
+        saw in any::<bool>(),
+    ) {
+        let mut c = finished_with(if window { json!({"rollbackWindow": {"revisions": 3}}) } else { json!({}) });
+        let shown = seen(&c);
+        let verbs: Vec<Verb> = verbs.into_iter().chain([Verb::Undo]).collect();
+        let mut hands: Vec<Procedure> =
+            verbs.iter().map(|v| procedure(v.clone(), saw.then(|| shown.clone()))).collect();
+        let ticks: Vec<Tick> = ticks
+            .into_iter()
+            .filter(|t| match t { Tick::Look(n) | Tick::Send(n) => *n < hands.len(), Tick::Controller => true })
+            .collect();
+        let ends = interleave(&mut c, &mut hands, &ticks);
+        prop_assert!(is_back(&c), "{}", c.rollout);
+        for (end, verb) in ends.iter().zip(&verbs) {
+            let refused_abort = *verb == Verb::Abort && matches!(end, Next::Refused(_));
+            prop_assert!(
+                refused_abort || matches!(end, Next::Done(_)) || matches!(end, Next::Refused(r) if r.already),
+                "{verb:?} ended {end:?}"
+            );
+        }
+    }
+
+    /// A second hand that looks for the first time while an undo is under way goes the same way, never back again.
+    #[test]
+    fn a_late_hand_does_not_undo_the_undo(late in safe_verb(), after in 0usize..8, window in any::<bool>(), finished in any::<bool>()) {
+        let spec = if window { json!({"rollbackWindow": {"revisions": 3}}) } else { json!({}) };
+        let mut c = if finished { finished_with(spec) } else { in_flight_with(spec) };
+        let mut first = procedure(Verb::Undo, None);
+        for n in 0..after {
+            if let Next::Send(effect) = first.next(&c.facts()) {
+                c.send(&effect).unwrap();
+            }
+            if n % 2 == 1 {
+                c.reconcile();
+            }
+        }
+        if c.rollout["metadata"]["annotations"]["footplate.dev/undo"].is_null() {
+            return Ok(());
+        }
+        let settled = is_back(&c) && c.rollout["status"]["observedGeneration"] == c.rollout["metadata"]["generation"].to_string();
+        act(&mut c, late.clone());
+        drive(&mut c, first);
+        c.settle();
+        prop_assert!(is_back(&c) || (settled && late == Verb::Pause), "{}", c.rollout);
     }
 
     /// However often P is pressed on one pause, one step is approved.

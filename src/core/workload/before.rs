@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::sets::{self, Set};
 use super::{Related, UndoPath, UndoTo, template_version};
-use crate::core::object::{Object, ObjectKind};
+use crate::core::object::{Object, ObjectKind, ObjectRef};
+use crate::core::record;
 use crate::core::template;
 use crate::core::text::Text;
 
@@ -25,6 +26,13 @@ pub fn taken_back_to(object: &Object, hash: &str) -> bool {
     object.annotation(UNDO).and_then(|stamp| stamp.strip_prefix("hand/")?.rsplit('/').next()) == Some(hash)
 }
 
+/// What an undo or abort under way goes away from and back to: of the stamp by hand, where it speaks of this version. It
+/// counts only while the workload is not settled.
+pub fn going_back<'a>(object: &'a Object, current: &str) -> Option<(&'a str, &'a str)> {
+    let (from, to) = object.annotation(UNDO)?.strip_prefix("hand/")?.split_once('/')?;
+    (current == from || current == to).then_some((from, to))
+}
+
 /// Looks at a Rollout: where an undo would go, and how.
 pub fn rollout<'a>(
     object: &Object,
@@ -41,6 +49,18 @@ pub fn rollout<'a>(
     let template = live_template(object, related);
     let unseen = !super::rollout::observed(object) && deploy_unseen(object, sets, template);
     if current != stable || unseen {
+        // While a finished version is taken back, stable still is the bad one.
+        if let Some((_, back_to)) = going_back(object, current)
+            && back_to != stable
+            && let Some(set) = sets::find(sets, back_to)
+        {
+            let path = match () {
+                () if current == back_to => UndoPath::NotNeeded,
+                () if in_window(object, sets, set, stable) => UndoPath::Window,
+                () => UndoPath::Slow,
+            };
+            return (path, Some(to(set, container, true)));
+        }
         return match sets::find(sets, stable) {
             Some(set) => (UndoPath::ToStable, Some(to(set, container, true))),
             None => {
@@ -62,8 +82,10 @@ pub fn rollout<'a>(
     (if fast { UndoPath::Window } else { UndoPath::Slow }, Some(to(set, container, known)))
 }
 
-/// Looks at a Deployment, or at the target of a Canary: where an undo would go. It has no steps, so it is never slow.
+/// Looks at a Deployment, or at the target of a Canary (`owner`): where an undo would go. It has no steps, so it is never
+/// slow. `owner` is the workload that bears the undo's stamp and whose records count.
 pub fn deployment<'a>(
+    owner: (&ObjectRef, &Object),
     object: &Object,
     sets: &[Set<'a>],
     related: &Related<'_>,
@@ -72,6 +94,16 @@ pub fn deployment<'a>(
     stable: &str,
 ) -> (UndoPath, Option<UndoTo>) {
     let current = sets.first().map_or("", |s| s.hash);
+    if !in_flight && taken_back_to(owner.1, current) {
+        return (UndoPath::NotNeeded, None);
+    }
+    if in_flight
+        && let Some((_, back_to)) = going_back(owner.1, current)
+        && let Some(set) = sets::find(sets, back_to)
+    {
+        let path = if current == back_to { UndoPath::NotNeeded } else { UndoPath::Window };
+        return (path, Some(to(set, container, true)));
+    }
     if in_flight
         && !stable.is_empty()
         && stable != current
@@ -79,7 +111,15 @@ pub fn deployment<'a>(
     {
         return (UndoPath::Window, Some(to(set, container, true)));
     }
-    match before(ObjectKind::Deployment, object, object.raw("/spec/template"), current, sets, related) {
+    let template = object.raw("/spec/template");
+    if let Some(hash) = object.annotation(BEFORE).filter(|h| *h != current && stamp_counts(object, template))
+        && sets::find(sets, hash).is_none()
+        && let Some(recorded) = record::find(related.records.iter().copied(), &owner.0.name, owner.1.uid(), hash)
+    {
+        let version = template_version(Some(&recorded), container);
+        return (UndoPath::Window, Some(UndoTo { hash: Text::scrub(hash), version, known: true }));
+    }
+    match before(ObjectKind::Deployment, object, template, current, sets, related) {
         Ok((set, known)) => (UndoPath::Window, Some(to(set, container, known))),
         Err(path) => (path, None),
     }
@@ -129,8 +169,16 @@ fn before<'a, 'b>(
     let Some(now) = sets::find(sets, current) else {
         return Err(UndoPath::NotReady(Text::scrub("its replica sets were not read")));
     };
-    let earlier: Vec<&Set<'_>> =
-        sets.iter().filter(|s| s.hash != current && s.revision < now.revision && s.created <= now.created).collect();
+    // A restart or a retry makes a new revision of the same: nothing to go back to.
+    let runs = template::of_set(now.object);
+    let other = |s: &Set<'_>| match (&runs, template::of_set(s.object)) {
+        (Some(runs), Some(theirs)) => !template::same(runs, &theirs),
+        _ => true,
+    };
+    let earlier: Vec<&Set<'_>> = sets
+        .iter()
+        .filter(|s| s.hash != current && s.revision < now.revision && s.created <= now.created && other(s))
+        .collect();
     match earlier.first() {
         // The first revision of all was live without fail: nothing was before it to go back to.
         Some(set) => Ok((set, earlier.len() == 1 && set.revision == 1)),

@@ -70,10 +70,17 @@ pub(super) fn observe(id: &ObjectRef, object: &Object, related: &Related<'_>, co
             s.view(role, container)
         })
         .collect();
-    let in_flight = !finished;
+    // Once the primary has taken the version, only another run brings the old one back: promoted without analysis.
+    let promoted = finished || flagger == "Promoting";
     (w.undo, w.undo_to) = match related.target {
         Some(target) => {
-            before::deployment(target, &sets, related, container, in_flight, w.stable_hash.clone().as_str())
+            let stable = w.stable_hash.clone();
+            let owner = (id, object);
+            match before::deployment(owner, target, &sets, related, container, !promoted, stable.as_str()) {
+                (UndoPath::Window, to) if promoted => (UndoPath::Slow, to),
+                (UndoPath::Window, to) => (UndoPath::ToStable, to),
+                other => other,
+            }
         }
         None => (UndoPath::NotReady(Text::scrub("its target Deployment was not read")), None),
     };
@@ -167,6 +174,9 @@ fn waits_for(w: &Workload, object: &Object, flagger: &str) -> Text {
         "Failed" => Text::scrub("a person: failed, traffic is on the primary; retry or undo"),
         "Waiting" => Text::scrub("a confirm gate: before the traffic moves"),
         "WaitingPromotion" => Text::scrub("the confirm-promotion gate to be opened"),
+        "Progressing" if before::taken_back_to(object, &w.hash) => {
+            Text::scrub("Flagger to end its run: both sides are the restored version")
+        }
         "Progressing" if failed > 0 => crate::text!("its analysis ({failed} of {threshold} failed checks used)"),
         "Progressing" => Text::scrub("its analysis"),
         "Promoting" => Text::scrub("the primary to take the new version"),

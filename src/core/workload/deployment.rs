@@ -52,7 +52,7 @@ pub(super) fn observe(id: &ObjectRef, object: &Object, related: &Related<'_>, co
     w.actual_weight = weight(&sets, new, unfinished.is_none());
     let stable_hash = w.stable_hash.clone();
     (w.undo, w.undo_to) =
-        before::deployment(object, &sets, related, container, unfinished.is_some(), stable_hash.as_str());
+        before::deployment((id, object), object, &sets, related, container, unfinished.is_some(), stable_hash.as_str());
     w.waits_for = match w.phase {
         Phase::Healthy => Text::default(),
         Phase::Paused => hold_line(&w.held_by),

@@ -183,8 +183,11 @@ fn clear(v: &View<'_>, from: &str, to: &str) -> Draft {
     d.marks(v.object, &marks)
 }
 
-/// Why Argo would ignore an abort now.
+/// Why Argo would ignore an abort now, or take it the wrong way.
 fn abort_is_ignored(v: &View<'_>) -> Option<Text> {
+    if v.being_undone() && before::going_back(v.object, v.current).is_some_and(|(_, to)| to != v.stable) {
+        return Some(Text::scrub("it is being undone, and stable still is the bad version"));
+    }
     if !v.observed() && before::deploy_unseen(v.object, &v.sets, v.template()) {
         return Some(Text::scrub("the controller has not seen the deploy yet and would discard the abort"));
     }
@@ -234,7 +237,9 @@ fn plan(v: &View<'_>, instead: Text) -> Result<Plan, Next> {
         UndoPath::ToStable => (in_own_words(v, recorded), Vec::new()),
         _ => only_ours(v, recorded),
     };
-    Ok(Plan { to, template, bad: v.current.to_owned(), kept, instead })
+    let under_way = before::going_back(v.object, v.current).filter(|_| !v.settled());
+    let bad = under_way.map_or(v.current, |(from, _)| from).to_owned();
+    Ok(Plan { to, template, bad, kept, instead })
 }
 
 /// The recorded template as the Rollout itself would say it, so that its pod hash is the recorded one.
