@@ -66,26 +66,46 @@ pub enum Answer {
     Typed(String),
 }
 
+/// How a confirmation was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Given {
+    Unasked,
+    Yes,
+    Typed,
+}
+
 /// Proof that a person confirmed effects on fixed targets in one direction, not long ago.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Confirmed {
     targets: Vec<ObjectRef>,
     direction: Direction,
-    typed: bool,
+    given: Given,
     at: Timestamp,
 }
 
 impl Question {
-    /// Takes the answer. Refused when it does not fit; the refusal says what would.
+    /// Takes the answer. Refused when it does not fit; the refusal says what would. A question that asks nothing covers
+    /// nothing that goes forward: only a hold leaves without a dialog.
     pub fn answer(self, answer: &Answer, now: Timestamp) -> Result<Confirmed, Refusal> {
+        if self.level == Confirm::None && self.direction == Direction::Forward {
+            return Err(Refusal {
+                why: Text::scrub("nothing goes forward without a question"),
+                hint: Text::scrub("ask for y or for a word"),
+                already: false,
+            });
+        }
         let fits = match (&self.level, answer) {
             (Confirm::None, _) | (Confirm::Yes, Answer::Yes | Answer::Typed(_)) => true,
-            (Confirm::Type(word), Answer::Typed(said)) => said.trim() == word.as_str(),
+            (Confirm::Type(word), Answer::Typed(said)) => !word.is_empty() && said.trim() == word.as_str(),
             _ => false,
         };
         if fits {
-            let typed = matches!(self.level, Confirm::Type(_));
-            return Ok(Confirmed { targets: self.targets, direction: self.direction, typed, at: now });
+            let given = match self.level {
+                Confirm::None => Given::Unasked,
+                Confirm::Yes => Given::Yes,
+                Confirm::Type(_) => Given::Typed,
+            };
+            return Ok(Confirmed { targets: self.targets, direction: self.direction, given, at: now });
         }
         let (why, hint) = match &self.level {
             Confirm::Type(word) => (
@@ -99,16 +119,17 @@ impl Question {
 }
 
 impl Confirmed {
-    /// True when an effect on this object in this direction, at this time, was confirmed.
+    /// True when an effect on this object in this direction, at this time, was confirmed. A clock that was set back ends
+    /// a confirmation as one that ran on does.
     pub fn covers(&self, object: &ObjectRef, direction: Direction, now: Timestamp) -> bool {
-        let age = now.duration_since(self.at);
         (self.direction == Direction::Forward || direction == Direction::Safe)
             && self.targets.contains(object)
-            && age <= CONFIRMED_FOR
+            && now.duration_since(self.at).abs() <= CONFIRMED_FOR
     }
 
-    /// True when a word was typed: arms one safe action in a context that is read-only by pattern.
-    pub fn typed(&self) -> bool {
-        self.typed
+    /// True when it arms a safe effect in a context that is read-only by pattern: a word was typed, or the ladder asks for
+    /// nothing there either (a hold).
+    pub fn arms(&self) -> bool {
+        self.given != Given::Yes
     }
 }

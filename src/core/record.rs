@@ -40,6 +40,17 @@ pub fn of(workload: &ObjectRef, uid: &str, hash: &str, template: &Value) -> Reco
     Record { id, config_map }
 }
 
+/// The workload that a ConfigMap about to be made is a record of; none when it is none.
+pub fn belongs_to(id: &ObjectRef, config_map: &Value) -> Option<ObjectRef> {
+    let owners = config_map["metadata"]["ownerReferences"].as_array()?;
+    let [owner] = owners.as_slice() else { return None };
+    let uid = owner["uid"].as_str()?;
+    let kinds = [ObjectKind::Deployment, ObjectKind::Canary, ObjectKind::Rollout];
+    let kind = kinds.into_iter().find(|k| owner["kind"] == k.api().3)?;
+    let ours = id.kind == ObjectKind::ConfigMap && config_map["metadata"]["labels"][OF] == uid;
+    ours.then(|| ObjectRef { kind, name: Text::scrub(owner["name"].as_str().unwrap_or_default()), ..id.clone() })
+}
+
 /// The template that was recorded of this workload for a pod hash. A record whose name does not follow from what it holds is
 /// passed over.
 pub fn find<'a>(records: impl IntoIterator<Item = &'a Object>, workload: &str, uid: &str, hash: &str) -> Option<Value> {

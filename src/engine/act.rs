@@ -219,7 +219,9 @@ impl Driver {
                     facts.now = self.clock.now();
                     if effect.object == order.procedure.aim().workload {
                         facts.object = Some(object);
-                    } else if effect.object.kind == ObjectKind::Deployment && facts.target.is_some() {
+                    } else if effect.object.kind == ObjectKind::Deployment
+                        && facts.target.as_ref().is_some_and(|target| target.name() == effect.object.name)
+                    {
                         facts.target = Some(object);
                     } else {
                         return;

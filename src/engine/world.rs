@@ -22,8 +22,7 @@ pub type Key = (ObjectKind, Text);
 const EVENTS_MAX: usize = 200;
 /// How many stable hashes of one workload are remembered.
 const STABLE_MAX: usize = 10;
-/// The label of a recorded template: the uid of the workload it is of.
-pub const RECORD_OF: &str = "footplate.dev/of";
+pub use crate::core::record::OF as RECORD_OF;
 
 /// How reading of one kind goes.
 #[derive(Clone, PartialEq, Debug, Default)]

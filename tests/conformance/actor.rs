@@ -105,8 +105,8 @@ impl Actor {
             Order { who: Text::scrub("conformance"), when: self.time(), why: Text::scrub("a case of the table") };
         let verified = Verified::by_hand(&order).map_err(|r| r.why.to_string())?;
         let targets = vec![self.at(ObjectKind::Rollout, "app"), self.at(ObjectKind::Deployment, "app")];
-        let question = Question { level: Confirm::None, direction: verb.direction(), targets };
-        let confirmed = question.answer(&Answer::Nothing, self.time()).map_err(|r| r.why.to_string())?;
+        let question = Question { level: Confirm::Yes, direction: verb.direction(), targets };
+        let confirmed = question.answer(&Answer::Yes, self.time()).map_err(|r| r.why.to_string())?;
         let container = Some(Text::scrub("app"));
         let aim = Aim { verb, workload: self.at(ObjectKind::Rollout, "app"), order, container, seen };
         let mut procedure = Procedure::new(aim, Some(verified));

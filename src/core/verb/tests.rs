@@ -473,7 +473,9 @@ proptest! {
         if c.rollout["metadata"]["annotations"]["footplate.dev/undo"].is_null() {
             return Ok(());
         }
-        let settled = is_back(&c) && c.rollout["status"]["observedGeneration"] == c.rollout["metadata"]["generation"].to_string();
+        let settled = is_back(&c) && c.facts().object.is_some_and(|o| {
+            o.int("/status/observedGeneration") == Some(o.generation())
+        });
         act(&mut c, late.clone());
         drive(&mut c, first);
         c.settle();
