@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use axum::Router;
 use axum::extract::Request;
@@ -13,8 +14,12 @@ use axum::serve::ListenerExt;
 use http::{HeaderMap, header};
 use tokio::net::TcpListener;
 
-use super::api::refuse;
+use super::api::{self, refuse};
+use super::clock::{RehearsalClock, SharedWorld, drive};
+use super::faults::{self, Faults};
+use super::prometheus;
 use super::refusal::Refusal;
+use super::world::World;
 
 /// Opens a loopback port; port 0 takes a free one.
 ///
@@ -43,7 +48,55 @@ pub fn kubeconfig(address: SocketAddr, namespace: &str) -> String {
     )
 }
 
-/// Serves until `stop` is ready; open watches are cut then.
+/// Writes a served cluster's kubeconfig to a file, whose folder is made when it is not there.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_kubeconfig(path: &Path, address: SocketAddr, namespace: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(path, kubeconfig(address, namespace))
+}
+
+/// What to tell a person about a served cluster.
+pub fn advice(address: SocketAddr, kubeconfig: &Path, scenario: &str) -> String {
+    let path = kubeconfig.display();
+    format!(
+        "rehearsal {scenario}: API server on http://{address}, Prometheus on http://{address}{}\n\
+         kubectl --kubeconfig {path} get rollouts -w\n\
+         kubectl argo rollouts --kubeconfig {path} list rollouts\n\
+         Ctrl-C ends it, and everything in it is gone.\n",
+        prometheus::PREFIX
+    )
+}
+
+/// The whole rehearsal behind one router: the API server with its faults, and the Prometheus API beside it.
+pub fn router(world: &World, faults: Faults) -> Router {
+    let store = world.store().clone();
+    let server = faults::around(api::router(store.clone()), store.clone(), faults);
+    prometheus::router(store, world.metrics().clone()).merge(server)
+}
+
+/// Lets a world run by a clock and serves it until `stop` is ready.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn run(
+    listener: TcpListener,
+    world: SharedWorld,
+    clock: RehearsalClock,
+    faults: Faults,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let router = router(&world.lock(), faults);
+    tokio::select! {
+        () = drive(world, clock) => Ok(()),
+        ended = serve(listener, router, stop) => ended,
+    }
+}
+
+/// Serves a router until `stop` is ready; open watches are cut then.
 ///
 /// # Errors
 /// When the listener fails.

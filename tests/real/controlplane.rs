@@ -95,7 +95,8 @@ impl ControlPlane {
         }
     }
 
-    fn command(&self, program: &str) -> Command {
+    /// A program of the control plane's, with its kubeconfig.
+    pub fn command(&self, program: &str) -> Command {
         // Found by hand: the search for a program goes by the caller's PATH, not by the one given to the child.
         let found = std::env::split_paths(&self.path).map(|dir| dir.join(program)).find(|file| file.is_file());
         let mut command = Command::new(found.unwrap_or_else(|| panic!("{program} is not on PATH")));

@@ -25,8 +25,10 @@ fn the_real_controller_behaves_as_the_table_says() {
         .await
         .unwrap();
         let client = kube::Client::try_from(config).unwrap();
-        conformance::run(cases, AT_ONCE, async |n| Stage::new(client.clone(), names[n].name(), prometheus.address()))
-            .await
+        conformance::run(cases, AT_ONCE, async |n| {
+            Stage::new(client.clone(), names[n].name(), prometheus.address(), Arc::new(jiff::Timestamp::now))
+        })
+        .await
     });
     assert!(failed.is_empty(), "{} behaviours do not hold:\n{}", failed.len(), failed.join("\n"));
 }

@@ -1,8 +1,12 @@
-//! The rehearsal cluster's API held to a real API server: the same requests go to both, in the same order, and the answers
-//! must be the same, word for word but for uids, versions and times. What differs is listed with its reason.
+//! Other people's side of the rehearsal cluster's wire: the Argo Rollouts plugin drives it, and its API is held to a real API server:
+//! the same requests go to both, in the same order, and the answers must be the same, word for word but for uids, versions and times. What differs is listed with its reason.
 
+use footplate::rehearsal::clock::{RehearsalClock, SharedWorld, wednesday};
+use footplate::rehearsal::faults::Faults;
+use footplate::rehearsal::scenario::Scenario;
 use footplate::rehearsal::store::Store;
-use footplate::rehearsal::{Shared, api, kinds};
+use footplate::rehearsal::world::World;
+use footplate::rehearsal::{Shared, api, kinds, serve};
 use http::Request;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -440,4 +444,80 @@ async fn the_rehearsal_answers_as_a_real_server_does() {
     let total = script.cases.len();
     assert!(different.is_empty(), "{} of {total} answers differ:\n{}", different.len(), different.join("\n"));
     assert!(total >= 100, "{total} requests were compared");
+}
+
+/// What the plugin prints against a served rehearsal.
+async fn plugin(kubeconfig: &std::path::Path, args: &[&str]) -> String {
+    let mut command = tokio::process::Command::from(shared().command("kubectl-argo-rollouts"));
+    let output = command.args(args).env("KUBECONFIG", kubeconfig).output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // `status` of a degraded rollout is a failure to it, and an answer to us.
+    assert!(
+        output.status.success() || args[0] == "status",
+        "{args:?}: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_plugin_of_argo_rollouts_drives_a_rehearsal() {
+    let start = wednesday();
+    let world = SharedWorld::new(World::open(Scenario::named("green").unwrap(), 1, start).unwrap());
+    let store = world.lock().store().clone();
+    let listener = serve::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("config");
+    serve::write_kubeconfig(&kubeconfig, listener.local_addr().unwrap(), "payments").unwrap();
+    let clock = RehearsalClock::new(start, 20.0);
+    let faults = Faults::new(1, start);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(serve::run(listener, world, clock, faults, async {
+        let _ = stopped.await;
+    }));
+    let billing = || store.lock().get(&kinds::ROLLOUT, "payments", "billing-api").unwrap();
+    let ask = async |args: &[&str]| plugin(&kubeconfig, args).await;
+    let until = async |what: &str, there: &dyn Fn(&Value) -> bool| {
+        let reached = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+            while !there(&billing()) {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+        assert!(reached.await.is_ok(), "never {what}: {}", billing()["status"]);
+    };
+    let list = ask(&["list", "rollouts"]).await;
+    assert!(list.lines().any(|l| l.starts_with("billing-api") && l.contains("Healthy")), "{list}");
+    ask(&["set", "image", "billing-api", "*=registry.example/payments/billing-api:2.8.0"]).await;
+    until("at its first pause", &|r| r["status"]["currentStepIndex"] == 1 && r["status"]["phase"] == "Paused").await;
+    let tree = ask(&["get", "rollout", "billing-api", "--no-color"]).await;
+    for line in ["SetWeight:     25", "ActualWeight:  25", "2.7.4 (stable)", "2.8.0 (canary)", "# revision:2"] {
+        assert!(tree.contains(line), "{line} in {tree}");
+    }
+    ask(&["promote", "billing-api"]).await;
+    until("past its pause", &|r| r["status"]["currentStepIndex"].as_i64() > Some(1)).await;
+    ask(&["pause", "billing-api"]).await;
+    until("held", &|r| r["status"]["message"] == "manually paused").await;
+    ask(&["abort", "billing-api"]).await;
+    until("aborted", &|r| r["status"]["phase"] == "Degraded").await;
+    assert!(ask(&["status", "billing-api", "--timeout", "1s"]).await.contains("Degraded"));
+    ask(&["promote", "billing-api"]).await;
+    ask(&["retry", "rollout", "billing-api"]).await;
+    until("tried again", &|r| r["status"]["abort"] != true && r["status"]["phase"] != "Degraded").await;
+    ask(&["undo", "billing-api"]).await;
+    until("undone", &|r| {
+        r["status"]["phase"] == "Healthy"
+            && r["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/payments/billing-api:2.7.4"
+    })
+    .await;
+    ask(&["set", "image", "billing-api", "*=registry.example/payments/billing-api:2.8.0"]).await;
+    until("under way again", &|r| r["status"]["phase"] == "Paused").await;
+    ask(&["promote", "billing-api", "--full"]).await;
+    until("fully promoted", &|r| {
+        r["status"]["phase"] == "Healthy" && r["status"]["stableRS"] == r["status"]["currentPodHash"]
+    })
+    .await;
+    ask(&["restart", "billing-api"]).await;
+    assert!(!billing().str("/spec/restartAt").is_empty());
+    stop.send(()).unwrap();
+    served.await.unwrap().unwrap();
 }
