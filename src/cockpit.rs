@@ -7,6 +7,7 @@ pub mod command;
 pub mod glyphs;
 pub mod ink;
 pub mod keymap;
+pub mod link;
 pub mod message;
 pub mod model;
 pub mod plan;

@@ -1,6 +1,7 @@
 //! What an order would do, worked out from a snapshot before anything is asked: targets in their order, how it must be
 //! confirmed, and the lines that a dialog shows. Or why it is refused. Pure; the verbs themselves check again on fresh
-//! reads, this only spares a person a dialog that cannot end well. Rules: `train.md` §5 (order of an undo) and §8.
+//! reads, this only spares a person a dialog that cannot end well. Who is changed in which order, and what must be typed,
+//! is decided in `core::order`.
 
 use jiff::Timestamp;
 
@@ -11,10 +12,11 @@ use crate::core::confirm::{Confirm, Question, Refusal};
 use crate::core::effect::Direction;
 use crate::core::intent::{Target, Want};
 use crate::core::object::ObjectRef;
+use crate::core::order::{Reach, layers};
 use crate::core::snapshot::{FlagView, Link, ServiceView, Snapshot, TrainPhase, Verdict, WriteMode};
 use crate::core::text::Text;
 use crate::core::verb::{FlagSetting, Seen};
-use crate::core::workload::{Phase, UndoPath, Workload};
+use crate::core::workload::{UndoPath, Workload};
 
 /// How far an order reaches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,7 +152,8 @@ fn verb(sight: &Sight<'_>, want: &Want, subject: &str, scope: Option<Scope>) -> 
         (Want::Undo, [_, second, ..]) if *second == Scope::Downstream => Scope::Downstream,
         _ => Scope::One,
     });
-    let layers = layers(sight, want, service, scope);
+    let reach = reach(scope, &service.name);
+    let layers = layers(s, want, &reach);
     let members: Vec<&ServiceView> = layers.iter().flatten().copied().collect();
     if members.is_empty() {
         return refuse(crate::text!("nothing here to {}", want.name()), "nothing runs a new version");
@@ -160,7 +163,7 @@ fn verb(sight: &Sight<'_>, want: &Want, subject: &str, scope: Option<Scope>) -> 
     }
     let verdict = service.verdict;
     let override_gate = *want == Want::Promote && matches!(verdict, Some(Verdict::Inconclusive | Verdict::NoData));
-    let level = level(sight, want, service, scope);
+    let level = want.level(&reach, &s.place, s.release.as_ref());
     let mut lines = Vec::new();
     for (n, layer) in layers.iter().enumerate() {
         for &member in layer {
@@ -216,24 +219,6 @@ fn verb(sight: &Sight<'_>, want: &Want, subject: &str, scope: Option<Scope>) -> 
     })
 }
 
-/// How it is confirmed (`train.md` §8). Without a Release there is no train id: the name of what is changed is typed.
-fn level(sight: &Sight<'_>, want: &Want, service: &ServiceView, scope: Scope) -> Confirm {
-    let place = &sight.snapshot.place;
-    let name = match scope {
-        Scope::One | Scope::Downstream => service.name.clone(),
-        Scope::Wave(_) | Scope::All => sight.snapshot.release.clone().unwrap_or_else(|| place.namespace.clone()),
-    };
-    match want {
-        Want::Pause => Confirm::None,
-        Want::Undo | Want::PromoteFull => Confirm::Type(name),
-        Want::Start if place.protected => {
-            Confirm::Type(place.environment.clone().unwrap_or_else(|| place.context.clone()))
-        }
-        _ if place.write == WriteMode::ReadOnlyByPattern => Confirm::Type(name),
-        _ => Confirm::Yes,
-    }
-}
-
 /// Why this verb does nothing on this service, as far as the snapshot tells.
 fn applies(sight: &Sight<'_>, want: &Want, service: &ServiceView) -> Result<(), Refusal> {
     let name = &service.name;
@@ -280,21 +265,12 @@ fn applies(sight: &Sight<'_>, want: &Want, service: &ServiceView) -> Result<(), 
     }
 }
 
-/// True when a service runs (or is on the way to) its new version.
-fn took_new(service: &ServiceView) -> bool {
-    let done_or_moving =
-        !matches!(service.train_phase, TrainPhase::Unchanged | TrainPhase::Waiting | TrainPhase::Undone);
-    let back =
-        service.workload.as_ref().is_some_and(|w| !matches!(w.undo, UndoPath::NotNeeded | UndoPath::NotReady(_)));
-    done_or_moving && back
-}
-
 fn scopes(sight: &Sight<'_>, want: &Want, service: &ServiceView) -> Vec<Scope> {
     let mut out = vec![Scope::One];
     if !matches!(want, Want::Undo | Want::Pause | Want::Abort) {
         return out;
     }
-    let count = |scope| layers(sight, want, service, scope).iter().map(Vec::len).sum::<usize>();
+    let count = |scope| layers(sight.snapshot, want, &reach(scope, &service.name)).iter().map(Vec::len).sum::<usize>();
     let mut last = 1;
     let mut offer = |scope, out: &mut Vec<Scope>| {
         let n = count(scope);
@@ -313,47 +289,14 @@ fn scopes(sight: &Sight<'_>, want: &Want, service: &ServiceView) -> Vec<Scope> {
     out
 }
 
-/// The services, in the order in which they are changed.
-fn layers<'a>(sight: &Sight<'a>, want: &Want, service: &'a ServiceView, scope: Scope) -> Vec<Vec<&'a ServiceView>> {
-    let s = sight.snapshot;
-    let all = || s.services.iter().map(|x| &**x);
-    let moved = |x: &&ServiceView| if *want == Want::Undo { took_new(x) } else { flying(x) };
-    let chosen: Vec<&ServiceView> = match scope {
-        Scope::One => return vec![vec![service]],
-        Scope::Downstream => {
-            let names = downstream(s, &service.name);
-            all().filter(|x| x.name == service.name || (names.contains(&x.name) && moved(x))).collect()
-        }
-        Scope::Wave(wave) => all().filter(|x| x.wave.is_some_and(|w| w >= wave)).filter(moved).collect(),
-        Scope::All => all().filter(moved).collect(),
-    };
-    if *want != Want::Undo {
-        return vec![chosen];
+/// The reach that a choice means for a service.
+fn reach(scope: Scope, service: &Text) -> Reach {
+    match scope {
+        Scope::One => Reach::One(service.clone()),
+        Scope::Downstream => Reach::Downstream(service.clone()),
+        Scope::Wave(wave) => Reach::Wave(wave),
+        Scope::All => Reach::All,
     }
-    // In-flight canaries first and together; then what is finished, dependents before what they depend on.
-    let (now, finished): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|x| status::in_flight(x));
-    let mut waves: Vec<Option<u32>> = finished.iter().map(|x| x.wave).collect();
-    waves.sort_unstable();
-    waves.dedup();
-    let later = waves.into_iter().rev().map(|wave| finished.iter().filter(|x| x.wave == wave).copied().collect());
-    std::iter::once(now).chain(later).filter(|l: &Vec<_>| !l.is_empty()).collect()
-}
-
-fn flying(service: &ServiceView) -> bool {
-    status::in_flight(service) && service.workload.as_ref().is_some_and(|w| !w.aborted && w.phase != Phase::Healthy)
-}
-
-fn downstream(s: &Snapshot, from: &Text) -> std::collections::BTreeSet<Text> {
-    let mut found = std::collections::BTreeSet::new();
-    let mut todo = vec![from.clone()];
-    while let Some(at) = todo.pop() {
-        for (_, to) in s.edges.iter().filter(|e| e.0 == at) {
-            if found.insert(to.clone()) {
-                todo.push(to.clone());
-            }
-        }
-    }
-    found
 }
 
 /// What would happen to one service.
