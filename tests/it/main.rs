@@ -5,6 +5,7 @@ mod bad;
 mod clients;
 #[path = "../conformance.rs"]
 mod conformance;
+mod gates;
 mod plan;
 mod screens;
 mod table;
