@@ -14,6 +14,7 @@ pub mod plan;
 pub mod repository;
 pub mod status;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,12 +22,16 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::core::order::Want;
+use crate::core::text::Text;
 use crate::ports::{Clock, Clusters, Fault, Journal, Repo};
 use console::Console;
 use failure::Failure;
 
 /// Opens the journal at a path.
 pub type JournalAt = Box<dyn Fn(&Path) -> Result<Arc<dyn Journal>, Fault> + Send + Sync>;
+
+/// Most lines of a usage error that are printed.
+const USAGE_LINES_MAX: usize = 100;
 
 /// The real systems, as the binary wires them in.
 pub struct Wiring {
@@ -56,7 +61,7 @@ pub struct Cli {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Global {
     /// Environment of footplate.yaml: its context, namespace and rules
-    #[arg(long, global = true, value_name = "NAME", env = "FOOTPLATE_ENV", help_heading = "Everywhere")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Everywhere")]
     pub env: Option<String>,
     /// Kube context, in place of an environment
     #[arg(long, global = true, value_name = "NAME", conflicts_with = "env", help_heading = "Everywhere")]
@@ -154,9 +159,16 @@ pub async fn run(wiring: Wiring) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => {
-            // Help and version are an answer (0), everything else is bad usage (2); clap knows which.
-            let _ = usage.print();
-            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+            // Help and version are an answer, everything else is bad usage, which repeats what was typed: scrubbed.
+            if !usage.use_stderr() {
+                let _ = usage.print();
+                return ExitCode::SUCCESS;
+            }
+            for line in Text::scrub_lines(&usage.render().to_string(), USAGE_LINES_MAX) {
+                // Nobody may be there to hear it.
+                let _ = writeln!(std::io::stderr(), "{line}");
+            }
+            return ExitCode::from(2);
         }
     };
     let console = Console::new(cli.global.color, cli.global.glyphs);

@@ -139,7 +139,7 @@ fn bombs_are_refused_at_once() {
         ("questions", deep("? ", 500_000)),
         ("size", "x".repeat((1 << 20) + 1)),
         ("quote", format!("release: \"{}", "x".repeat(1_000_000))),
-        ("anchors", lines("a#: &a# x\n", 60_000)),
+        ("anchors", lines("a#: &a# x\n", 50_000)),
         ("aliases", format!("a: &a x\nb: [{}]\n", "*a, ".repeat(200_000))),
         ("tags", format!("b: [{}]\n", "!!str x, ".repeat(100_000))),
         ("comments", "#\n".repeat(500_000)),

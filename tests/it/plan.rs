@@ -169,6 +169,22 @@ fn usage_is_exit_2_help_is_exit_0_and_a_reader_that_leaves_is_no_failure() {
     assert_eq!(text(&output.stderr), "");
 }
 
+/// Names with escape sequences: in arguments, in files, as files.
+#[test]
+fn what_is_typed_and_what_is_read_reaches_the_terminal_as_inert_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let evil = "a\u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}b.yaml";
+    std::fs::write(dir.path().join(evil), "release: \"\\e[31m\"\nservices: {\"\\e]0;x\\a\": 1.0.0}\n").unwrap();
+    for args in
+        [&["plan", evil][..], &["plan", "x", "-o", evil], &[evil], &["--color", "never", "plan", evil, "--env", evil]]
+    {
+        let output = footplate(dir.path(), args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let said = text(&output.stderr);
+        assert!(!said.is_empty() && !said.replace('\n', "").chars().any(footplate::core::text::is_hostile), "{said:?}");
+    }
+}
+
 #[test]
 fn completions_and_the_man_page_are_written() {
     for args in [&["generate", "completions", "bash"][..], &["generate", "completions", "zsh"], &["generate", "man"]] {
