@@ -4,6 +4,7 @@
 pub mod confirm;
 pub mod effect;
 pub mod finding;
+pub mod flag;
 pub mod gate;
 pub mod graph;
 pub mod guard;

@@ -12,6 +12,7 @@ use super::verified::Verified;
 use super::workload::Workload;
 
 pub use super::confirm::Order;
+pub use super::flag::FlagSetting;
 
 mod canary;
 mod deployment;
@@ -52,17 +53,6 @@ pub enum Verb {
     Restart,
     /// Back to what was live before.
     Undo,
-}
-
-/// What a flag is set to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FlagSetting {
-    /// The variant that is `true` (or named `on`) for everybody.
-    On,
-    /// The variant that is `false` (or named `off`) for everybody.
-    Off,
-    /// A share of users, 0 to 100 percent, sticky by targeting key.
-    Percent(u8),
 }
 
 impl Verb {
