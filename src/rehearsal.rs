@@ -4,6 +4,7 @@
 //! the store's seed alone: same seed and requests, same run.
 
 pub mod api;
+pub mod captain;
 pub mod clock;
 pub mod controllers;
 pub mod faults;

@@ -1,7 +1,7 @@
 //! What a rehearsal was worth: onset, decision, recovery and impact from the simulator's own knowledge, and an oracle
 //! that watches the cluster for what must never happen. It shares no code with what it judges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -25,10 +25,14 @@ struct Was {
 pub struct Witness {
     namespace: String,
     pinned: BTreeMap<String, (u32, Pinned)>,
+    /// Who calls whom: (caller, called).
+    calls: Vec<(String, String)>,
     flags_end: BTreeMap<String, bool>,
     was: BTreeMap<String, Was>,
     flags_were: BTreeMap<String, f64>,
     deployed: BTreeMap<String, Timestamp>,
+    /// Services that were finished and have been taken back.
+    taken_back: BTreeSet<String>,
     finished: BTreeMap<String, Timestamp>,
     onset: Option<Timestamp>,
     hurt_last: Option<Timestamp>,
@@ -84,9 +88,17 @@ impl Witness {
             flags_were: traffic::flags(store, &namespace),
             namespace,
             pinned,
+            calls: scenario
+                .base
+                .traffic
+                .service
+                .iter()
+                .flat_map(|s| s.calls.iter().map(|c| (s.name.clone(), c.to.clone())))
+                .collect(),
             flags_end: scenario.base.flags.clone(),
             was: BTreeMap::new(),
             deployed: BTreeMap::new(),
+            taken_back: BTreeSet::new(),
             finished: BTreeMap::new(),
             onset: None,
             hurt_last: None,
@@ -141,6 +153,9 @@ impl Witness {
             let image = fields::text(&workload, "/spec/template/spec/containers/0/image");
             let on_pinned = image == format!("{}:{}", pinned.image, pinned.version);
             if !on_pinned {
+                if self.finished.contains_key(&name) && self.taken_back.insert(name.clone()) {
+                    self.callers_are_back(store, &name);
+                }
                 continue;
             }
             if self.deployed.insert(name.clone(), now).is_none() {
@@ -156,6 +171,22 @@ impl Witness {
             }
             if !self.finished.contains_key(&name) && whole(store, &workload) {
                 self.finished.insert(name, now);
+            }
+        }
+    }
+
+    /// Notes each caller of a service just taken back that still serves its new version.
+    fn callers_are_back(&mut self, store: &Store, called: &str) {
+        for (caller, _) in self.calls.iter().filter(|(_, to)| to == called) {
+            let Some((_, pinned)) = self.pinned.get(caller) else { continue };
+            let serves_new = traffic::routes(store, &self.namespace, caller)
+                .iter()
+                .any(|r| r.version == pinned.version && r.share > 0.0);
+            if serves_new {
+                self.violations.push(format!(
+                    "{called} was taken back while {caller}, which calls it, still served {}",
+                    pinned.version
+                ));
             }
         }
     }
