@@ -2,6 +2,7 @@
 //! that watches the cluster for what must never happen. It shares no code with what it judges.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use super::controllers::{fields, hash};
 use super::kinds;
 use super::scenario::{Outcome, Pinned, Scenario, Unknown};
-use super::store::Store;
+use super::store::{Held, Store};
 use super::traffic::{self, Second};
 
 /// A service as it was at the start.
@@ -110,12 +111,12 @@ impl Witness {
         Ok(witness)
     }
 
-    fn workload(&self, store: &Store, service: &str) -> Option<Value> {
+    fn workload(&self, store: &Store, service: &str) -> Option<Arc<Held>> {
         let kind = match self.pinned.get(service).map(|(_, p)| p.kind.as_str()) {
             Some("Deployment") => &kinds::DEPLOYMENT,
             _ => &kinds::ROLLOUT,
         };
-        store.get(kind, &self.namespace, service).map(|o| Value::clone(&o))
+        store.get(kind, &self.namespace, service)
     }
 
     /// The hash of what serves: a Rollout's stable one, or that of the one set of a Deployment that has pods.
@@ -143,11 +144,10 @@ impl Witness {
             .collect()
     }
 
-    /// Looks at the cluster after a change.
-    pub fn look(&mut self, store: &Store) {
+    /// Looks at workloads after a change of them.
+    pub fn look<'n>(&mut self, store: &Store, names: impl Iterator<Item = &'n str>) {
         let now = store.now();
-        let names: Vec<String> = self.pinned.keys().cloned().collect();
-        for name in names {
+        for name in names.map(str::to_owned) {
             let Some((wave, pinned)) = self.pinned.get(&name).cloned() else { continue };
             let Some(workload) = self.workload(store, &name) else { continue };
             let image = fields::text(&workload, "/spec/template/spec/containers/0/image");

@@ -3,6 +3,7 @@
 //! comes from the scenario; routing is read from Ingresses, Services and ready pods, never from a Rollout's status.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rand_chacha::ChaCha8Rng;
@@ -13,7 +14,7 @@ use serde_json::Value;
 use super::controllers::{fields, hash, pod};
 use super::kinds;
 use super::series::{Series, SeriesId};
-use super::store::Store;
+use super::store::{Held, Store};
 
 /// Upper bounds of the latency histogram, seconds, but for the infinite one.
 const BUCKETS: [(f64, &str); 19] = [
@@ -568,9 +569,9 @@ fn find_fractional(rule: &Value) -> Option<&Vec<Value>> {
 }
 
 /// The workload of a service: its Rollout, else its Deployment.
-fn workload(store: &Store, namespace: &str, service: &str) -> Option<Value> {
-    let rollout = store.get(&kinds::ROLLOUT, namespace, service).map(|o| Value::clone(&o));
-    rollout.or_else(|| store.get(&kinds::DEPLOYMENT, namespace, service).map(|o| Value::clone(&o)))
+fn workload(store: &Store, namespace: &str, service: &str) -> Option<Arc<Held>> {
+    let rollout = store.get(&kinds::ROLLOUT, namespace, service);
+    rollout.or_else(|| store.get(&kinds::DEPLOYMENT, namespace, service))
 }
 
 /// Hash, version and number of ready pods of each revision behind a Service.

@@ -214,12 +214,16 @@ impl World {
         }
         self.told = store.version();
         let now = store.now();
+        if let Some(witness) = &mut self.witness {
+            let names = concerned.iter().filter_map(|t| match t {
+                Task::Rollout(_, name) | Task::Deployment(_, name) => Some(name.as_str()),
+                _ => None,
+            });
+            witness.look(&store, names);
+        }
         for task in concerned {
             let salt = self.told.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) ^ self.seed;
             self.agenda.soon(now, task, salt);
-        }
-        if let Some(witness) = &mut self.witness {
-            witness.look(&store);
         }
     }
 
