@@ -20,7 +20,7 @@ use super::scope::Scope;
 use super::snapshot::{Beside, Maker, open_workloads};
 use super::world::{Key, World};
 use crate::core::object::{Object, ObjectKind, ObjectRef};
-use crate::core::snapshot::{EventView, FlagView, Snapshot, Weight};
+use crate::core::snapshot::{EventView, FlagView, Mode, Snapshot, Weight};
 use crate::core::text::Text;
 use crate::core::workload::{Phase, Workload};
 use crate::ports::{Clock, Cluster, Conditions, Fault, FaultKind, Interest, Journal, Metrics, Seen};
@@ -30,6 +30,10 @@ use crate::text;
 const BURST: usize = 1024;
 /// How often what changes by time alone is looked at.
 const PASSING: Duration = Duration::from_secs(15);
+/// The loop looks around at least this often.
+const LONGEST: Duration = Duration::from_secs(60);
+/// In a rehearsal, whose time may run many times as fast as the loop's.
+const REHEARSAL_WAIT: Duration = Duration::from_millis(200);
 /// Pod hashes that one watch can name: longer selectors do not fit into a URL.
 const HASHES_MAX: usize = 150;
 
@@ -107,7 +111,7 @@ async fn run(
         if !listening && orders_open == 0 {
             return;
         }
-        let wake = Instant::now() + room.next(&systems).saturating_sub(systems.clock.monotonic());
+        let wake = Instant::now() + room.wait(&systems);
         tokio::select! {
             n = room.seen.recv_many(&mut burst, BURST) => {
                 if n > 0 {
@@ -159,7 +163,7 @@ fn moment(systems: &Systems) -> Moment {
 macro_rules! beside {
     ($room:expr, $systems:expr) => {
         Beside {
-            link: $room.freshness.link($systems.clock.monotonic(), lost(&$room.world)),
+            link: $room.freshness.link($room.began.elapsed(), lost(&$room.world)),
             read_at: $room.freshness.read_at(),
             doing: &$room.doing,
             gates: &$room.gates,
@@ -187,6 +191,7 @@ struct Room {
     doing: BTreeMap<Key, Text>,
     open: Vec<Text>,
     ready: bool,
+    began: Instant,
     passing_at: Duration,
     probe_turn: usize,
 }
@@ -233,7 +238,8 @@ impl Room {
             doing: BTreeMap::new(),
             open: Vec::new(),
             ready: false,
-            passing_at: systems.clock.monotonic() + PASSING,
+            began: Instant::now(),
+            passing_at: PASSING,
             probe_turn: 0,
             place,
         };
@@ -272,12 +278,12 @@ impl Room {
     }
 
     fn take(&mut self, seen: impl Iterator<Item = Seen>, systems: &Systems) {
-        let (monotonic, now) = (systems.clock.monotonic(), systems.clock.now());
+        let (elapsed, now) = (self.elapsed(), systems.clock.now());
         for one in seen {
             match &one {
-                Seen::Lost(_, fault) if !is_gap(fault) => self.freshness.doubt(monotonic),
+                Seen::Lost(_, fault) if !is_gap(fault) => self.freshness.doubt(elapsed),
                 Seen::Lost(..) => {}
-                _ => self.freshness.proved(monotonic, now),
+                _ => self.freshness.proved(elapsed, now),
             }
             self.world.fold(one);
         }
@@ -285,9 +291,9 @@ impl Room {
 
     /// Everything that follows from what was taken in and from the time.
     fn keep_up(&mut self, systems: &Systems, told: &mpsc::UnboundedSender<Told>) {
-        let now = moment(systems);
-        if now.monotonic >= self.passing_at {
-            self.passing_at = now.monotonic + PASSING;
+        let (now, elapsed) = (moment(systems), self.elapsed());
+        if elapsed >= self.passing_at {
+            self.passing_at = elapsed + PASSING;
             self.world.passing_time();
         }
         if !self.ready && self.world.is_ready() {
@@ -299,13 +305,12 @@ impl Room {
             self.watch_pods();
             self.look_at_gates(now);
         }
-        if let Some(kind) = self
-            .freshness
-            .silent_watch(now.monotonic, |kind, name| Some(self.world.object(kind, name)?.version().to_owned()))
+        if let Some(kind) =
+            self.freshness.silent_watch(elapsed, |kind, name| Some(self.world.object(kind, name)?.version().to_owned()))
         {
             self.begin_anew(kind, systems);
         }
-        if self.freshness.begin_probe(now.monotonic) {
+        if self.freshness.begin_probe(elapsed) {
             self.probe(told);
         }
     }
@@ -425,13 +430,13 @@ impl Room {
     }
 
     fn probed(&mut self, object: Option<(Key, Option<Object>)>, result: Result<(), Fault>, systems: &Systems) {
-        let monotonic = systems.clock.monotonic();
-        self.freshness.probed(monotonic, systems.clock.now(), result);
+        let elapsed = self.elapsed();
+        self.freshness.probed(elapsed, systems.clock.now(), result);
         let Some(((kind, name), found)) = object else { return };
         let Some(held) = self.world.object(kind, &name) else { return };
         if found.is_none_or(|found| found.version() != held.version()) {
             let version = held.version().to_owned();
-            self.freshness.suspect(kind, name, &version, monotonic);
+            self.freshness.suspect(kind, name, &version, elapsed);
         }
     }
 
@@ -507,10 +512,18 @@ impl Room {
         self.maker.make(&self.world, &beside!(self, systems))
     }
 
-    fn next(&self, systems: &Systems) -> Duration {
-        let now = systems.clock.monotonic();
-        let board = self.board.next().unwrap_or(Duration::MAX);
-        self.freshness.next(now).min(board).min(self.passing_at)
+    /// Time of the link: a rehearsal's clock may run fast, its wire does not.
+    fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// How long nothing has to be done, unless something happens.
+    fn wait(&self, systems: &Systems) -> Duration {
+        let (elapsed, monotonic) = (self.elapsed(), systems.clock.monotonic());
+        let link = self.freshness.next(elapsed).min(self.passing_at).saturating_sub(elapsed);
+        let board = self.board.next().map_or(Duration::MAX, |at| at.saturating_sub(monotonic));
+        let longest = if matches!(self.place.scope.mode, Mode::Rehearsal { .. }) { REHEARSAL_WAIT } else { LONGEST };
+        link.min(board).min(longest)
     }
 }
 

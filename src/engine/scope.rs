@@ -115,8 +115,10 @@ fn object_kind(kind: WorkloadKind) -> ObjectKind {
 impl Scope {
     /// The kinds that are watched all the time, each by one list and one watch.
     pub fn kinds(&self) -> Vec<ObjectKind> {
-        use ObjectKind::{AnalysisRun, Canary, ConfigMap, Deployment, FeatureFlag, ReplicaSet, Rollout};
-        vec![Rollout, ReplicaSet, Deployment, AnalysisRun, Canary, FeatureFlag, ConfigMap]
+        use ObjectKind::{
+            AnalysisRun, AnalysisTemplate, Canary, ConfigMap, Deployment, FeatureFlag, ReplicaSet, Rollout,
+        };
+        vec![Rollout, ReplicaSet, Deployment, AnalysisRun, AnalysisTemplate, Canary, FeatureFlag, ConfigMap]
     }
 
     /// True when this kind is needed here: its absence is worth a line on the screen.
@@ -129,7 +131,9 @@ impl Scope {
                     .any(|s| s.kind == Some(kind) || (s.kind.is_none() && kind == ObjectKind::Rollout))
             }),
             ObjectKind::FeatureFlag => self.release.as_ref().is_some_and(|release| !release.flags.is_empty()),
-            ObjectKind::AnalysisRun => self.needs(ObjectKind::Rollout),
+            ObjectKind::AnalysisRun | ObjectKind::AnalysisTemplate => {
+                self.release.is_none() || self.needs(ObjectKind::Rollout)
+            }
             _ => true,
         }
     }

@@ -14,6 +14,7 @@ use crate::core::snapshot::{
 };
 use crate::core::text::Text;
 use crate::core::workload::{Phase, Workload};
+use crate::ports::FaultKind;
 use crate::text;
 
 /// What the loop knows beside the world.
@@ -451,10 +452,14 @@ fn run_view(run: &Object, service: &Text) -> RunView {
 fn gaps(world: &World) -> Arc<[Text]> {
     let scope = world.scope();
     let found_any = world.found().next().is_some();
+    // A cluster without Argo Rollouts lacks its other kinds too; one line says it.
+    let unserved = world.lost(ObjectKind::Rollout).is_some_and(|fault| fault.kind == FaultKind::NoSuchKind);
+    let needed = |kind: &ObjectKind| match kind {
+        ObjectKind::Rollout if scope.release.is_none() => !found_any,
+        ObjectKind::AnalysisRun | ObjectKind::AnalysisTemplate if unserved => false,
+        kind => scope.needs(*kind),
+    };
     let kinds = scope.kinds().into_iter().chain([ObjectKind::Event, ObjectKind::Pod]);
-    kinds
-        .filter(|kind| scope.needs(*kind) || (scope.release.is_none() && *kind == ObjectKind::Rollout && !found_any))
-        .filter_map(|kind| world.how(kind).lost)
-        .map(|fault| text!("{}: {}; {}", fault.what, fault.why, fault.hint))
-        .collect()
+    let lost = kinds.filter(needed).filter_map(|kind| world.lost(kind));
+    lost.map(|fault| text!("{}: {}; {}", fault.what, fault.why, fault.hint)).collect()
 }

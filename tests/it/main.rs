@@ -5,6 +5,7 @@ mod bad;
 mod clients;
 #[path = "../conformance.rs"]
 mod conformance;
+mod engine;
 mod gates;
 mod plan;
 mod screens;

@@ -87,8 +87,8 @@ impl Caller {
     pub fn status(&self, asked: &Asked, code: u16, said: &Value, retry_after: Option<u32>) -> Fault {
         let field = |pointer: &str| said.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let message = match field("/message") {
-            "" => text!("HTTP {code}"),
-            message => redact(message),
+            "" => text!("the server answered HTTP {code}"),
+            message => text!("{} (HTTP {code})", redact(message)),
         };
         let who = &self.identity;
         let (kind, hint) = match code {
@@ -121,7 +121,7 @@ impl Caller {
             500.. => (FaultKind::Server, Text::scrub("it is tried again by itself; see the API server's own state")),
             _ => (FaultKind::Unprocessable, Text::scrub("the server does not take this request as it stands")),
         };
-        Fault { kind, what: text!("{asked}"), why: text!("{message} (HTTP {code})"), hint }
+        Fault { kind, what: text!("{asked}"), why: message, hint }
     }
 
     /// A name that no object can have: servers decode a slash before they take a path apart, so it must never be sent.
