@@ -7,8 +7,8 @@ use std::time::Duration;
 use footplate::adapters::journal::FileJournal;
 use footplate::adapters::kubernetes::Kubernetes;
 use footplate::core::confirm::{Answer, Confirm, Order, Question};
+use footplate::core::intent::Want;
 use footplate::core::object::{ObjectKind, ObjectRef};
-use footplate::core::order::Want;
 use footplate::core::snapshot::{Link, Mode, Place as Spot, ServiceView, Snapshot, WriteMode};
 use footplate::core::text::Text;
 use footplate::core::verb::Seen;
@@ -140,12 +140,12 @@ impl Rig {
             let service = service(&snapshot, name);
             Target {
                 name: service.name.clone(),
-                object: service.id.clone(),
+                object: Some(service.id.clone()),
                 seen: service.workload.as_deref().map(Seen::of),
             }
         };
         let layer: Vec<Target> = names.iter().map(target).collect();
-        let targets = layer.iter().map(|t| t.object.clone()).collect();
+        let targets = layer.iter().filter_map(|t| t.object.clone()).collect();
         let now = self.clock.now();
         let question = Question { level: Confirm::Yes, direction: want.direction(), targets };
         let confirmed = question.answer(&Answer::Yes, now).unwrap();
@@ -371,7 +371,7 @@ async fn an_order_ends_even_when_nobody_looks_any_more() {
     let ordered = Ordered {
         id: 1,
         want: Want::Undo,
-        layers: vec![vec![Target { name: "billing-api".into(), object: id, seen: None }]],
+        layers: vec![vec![Target { name: "billing-api".into(), object: Some(id), seen: None }]],
         confirmed: question.answer(&Answer::Nothing, now).unwrap(),
         order: Order { who: "ana".into(), when: now, why: "".into() },
     };
