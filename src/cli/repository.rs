@@ -111,11 +111,11 @@ fn read(root: &Root, global: &Global, wiring: &Wiring) -> Result<Repository, Fin
             for (folder, file) in services {
                 match file {
                     Ok(raw) => draft.service_file(folder, &raw),
-                    Err(finding) => draft.unreadable_service(*finding),
+                    Err(finding) => draft.unreadable_service(folder, *finding),
                 }
             }
         }
-        Err(finding) => draft.unreadable_service(*finding),
+        Err(finding) => draft.unreadable_services(*finding),
     }
     let services = read_services(&draft);
     draft.services(services);

@@ -1,7 +1,7 @@
 //! The dependency graph of a release: which service goes before which and why, cycles, and the waves that follow
 //! (design.md §3). Files are known here only as places to point at; drawing is `layout`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -103,15 +103,12 @@ pub fn build(
     let mut findings = Findings::default();
     let whole = read_edges(sources, services, services_dir, &mut findings);
     let order = find_cycles(sources, &whole, &mut findings);
+    let known = whole.by_name.keys().copied().collect();
+    findings.append(strangers(sources, &known, release, services_dir));
     let mut pins = vec![None; services.len()];
-    let mut suggestions = 0;
     for (n, pin) in release.services.iter().enumerate() {
-        match whole.by_name.get(&*pin.name) {
-            Some(service) => pins[*service] = Some(n),
-            None => {
-                let at = At { value: pin.name.clone(), place: pin.place };
-                unknown_service(sources, &whole.by_name, &at, services_dir, &mut suggestions, &mut findings);
-            }
+        if let Some(service) = whole.by_name.get(&*pin.name) {
+            pins[*service] = Some(n);
         }
     }
     match order {
@@ -120,16 +117,27 @@ pub fn build(
     }
 }
 
+/// Services of the release that no service file names; `known` are those that one does.
+pub fn strangers(sources: &Sources, known: &BTreeSet<&str>, release: &Release, services_dir: &str) -> Findings {
+    let mut findings = Findings::default();
+    let mut suggestions = 0;
+    for pin in release.services.iter().filter(|pin| !known.contains(&*pin.name)) {
+        let at = At { value: pin.name.clone(), place: pin.place };
+        unknown_service(sources, known, &at, services_dir, &mut suggestions, &mut findings);
+    }
+    findings
+}
+
 fn unknown_service(
     sources: &Sources,
-    known: &BTreeMap<&str, usize>,
+    known: &BTreeSet<&str>,
     name: &At<Text>,
     services_dir: &str,
     suggestions: &mut usize,
     findings: &mut Findings,
 ) {
     *suggestions += 1;
-    let near = if *suggestions <= SUGGESTIONS_MAX { nearest(&name.value, known.keys().copied()) } else { None };
+    let near = if *suggestions <= SUGGESTIONS_MAX { nearest(&name.value, known.iter().copied()) } else { None };
     let fix = match near {
         Some(near) => text!("did you mean `{near}`? Otherwise write {services_dir}/{}/service.yaml", name.value),
         None => text!("write {services_dir}/{}/service.yaml", name.value),
@@ -157,6 +165,7 @@ fn read_edges<'s>(
             }
         }
     }
+    let names: BTreeSet<&str> = by_name.keys().copied().collect();
     let mut direct = Vec::new();
     let mut suggestions = 0;
     for (to, service) in services.iter().enumerate() {
@@ -177,7 +186,7 @@ fn read_edges<'s>(
             match by_name.get(&*dependency.value) {
                 Some(from) => add(*from, Why::DependsOn, dependency.place, findings),
                 None => {
-                    unknown_service(sources, &by_name, dependency, services_dir, &mut suggestions, findings);
+                    unknown_service(sources, &names, dependency, services_dir, &mut suggestions, findings);
                 }
             }
         }
@@ -369,7 +378,7 @@ fn release_graph(whole: &Whole<'_>, order: &[usize], pins: &[Option<usize>]) -> 
 fn edge_last(services: &[Stop], edges: &mut Vec<Edge>) {
     let mut last: Vec<bool> = services.iter().map(|s| !s.edge).collect();
     let mut first: Vec<bool> = services.iter().map(|s| s.edge).collect();
-    let mut have: std::collections::BTreeSet<(u32, u32)> = std::collections::BTreeSet::new();
+    let mut have: BTreeSet<(u32, u32)> = BTreeSet::new();
     for edge in edges.iter() {
         let (from, to) = (&services[edge.from as usize], &services[edge.to as usize]);
         match (from.edge, to.edge) {

@@ -58,6 +58,8 @@ pub struct Draft {
     sha256: Text,
     release: Option<Release>,
     unread: Vec<(String, FileId)>,
+    unreadable: Vec<String>,
+    no_services: bool,
     services: Vec<Service>,
     services_dir: Text,
     broken: bool,
@@ -85,6 +87,8 @@ impl Draft {
             sha256: sha256(&manifest.bytes),
             release: None,
             unread: Vec::new(),
+            unreadable: Vec::new(),
+            no_services: false,
             services: Vec::new(),
             services_dir,
             broken: false,
@@ -124,7 +128,10 @@ impl Draft {
     pub fn service_file(&mut self, folder: String, raw: &RawFile) {
         match self.take(raw) {
             Some(file) => self.unread.push((folder, file)),
-            None => self.broken = true,
+            None => {
+                self.unreadable.push(folder);
+                self.broken = true;
+            }
         }
     }
 
@@ -151,8 +158,16 @@ impl Draft {
         }
     }
 
-    /// Takes in why a service file, or the folder of them, could not be read. Order is not judged then.
-    pub fn unreadable_service(&mut self, finding: Finding) {
+    /// Takes in why the file of a service, in the folder of this name, could not be read. Order is not judged then.
+    pub fn unreadable_service(&mut self, folder: String, finding: Finding) {
+        self.unreadable.push(folder);
+        self.broken = true;
+        self.findings.push(finding);
+    }
+
+    /// Takes in why the folder of services could not be read. Nothing is said about services then.
+    pub fn unreadable_services(&mut self, finding: Finding) {
+        self.no_services = true;
         self.broken = true;
         self.findings.push(finding);
     }
@@ -213,11 +228,19 @@ impl Draft {
             self.findings.append(check_namespaces(sources, &self.services, footplate, chosen));
         }
         let mut order = None;
-        if let (Some(release), false) = (&self.release, self.broken) {
-            let (graph, findings) = graph::build(sources, &self.services, release, &self.services_dir);
-            order = graph;
-            self.findings.append(findings);
-            self.findings.append(check_owners(sources, release, &self.services));
+        match &self.release {
+            Some(release) if !self.broken => {
+                let (graph, findings) = graph::build(sources, &self.services, release, &self.services_dir);
+                order = graph;
+                self.findings.append(findings);
+                self.findings.append(check_owners(sources, release, &self.services));
+            }
+            Some(release) if !self.no_services => {
+                let folders = self.unread.iter().map(|(folder, _)| folder).chain(&self.unreadable);
+                let known = folders.map(|folder| &**folder).collect();
+                self.findings.append(graph::strangers(sources, &known, release, &self.services_dir));
+            }
+            _ => {}
         }
         let parts = (self.release, self.manifest, order, self.footplate);
         let (Some(release), Some(manifest), Some(graph), Some(footplate)) = parts else { return Err(self.findings) };

@@ -202,3 +202,26 @@ proptest! {
         prop_assert_eq!(&first, &said(file, text.as_bytes()));
     }
 }
+
+/// The examples of `docs/files.md` are read without a word, and they hold every key of the top level.
+#[test]
+fn the_documented_files_are_right_and_complete() {
+    let doc = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/files.md")).unwrap();
+    let mut seen = 0;
+    for block in doc.split("```yaml ").skip(1) {
+        let (file, rest) = block.split_once('\n').unwrap();
+        let text = rest.split("```").next().unwrap();
+        if let Err(findings) = check(file, text.as_bytes()) {
+            panic!("{file}\n{}", findings.plain());
+        }
+        // A key that is not known lists those that are; each must be in the example.
+        let stranger = format!("{text}\nzzzzzzzzzzzz: 1\n");
+        let said = said(file, stranger.as_bytes());
+        let known = said.split("known keys: ").nth(1).unwrap().lines().next().unwrap();
+        for key in known.split(", ") {
+            assert!(text.contains(&format!("{key}:")), "{file} lacks {key}");
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 3);
+}

@@ -123,6 +123,31 @@ fn what_is_wrong_is_exit_2_with_the_place_and_nothing_on_stdout() {
     assert!(text(&output.stderr).contains("must not drop a table"), "{}", text(&output.stderr));
 }
 
+/// Text that means something to a format is text in it.
+#[test]
+fn names_cannot_break_out_of_a_format() {
+    let dir = tempfile::tempdir().unwrap();
+    let evil = "d\"]; <script>&'`#(b)%{x}|.sql";
+    std::fs::create_dir_all(dir.path().join("services/a")).unwrap();
+    std::fs::write(dir.path().join("services/a/service.yaml"), "name: a\nslo: {p95: 1s}\n").unwrap();
+    std::fs::write(dir.path().join(evil), "ALTER TABLE a ADD COLUMN b int;\n").unwrap();
+    std::fs::write(dir.path().join(evil.replace(".sql", ".down.sql")), "ALTER TABLE a DROP COLUMN b;\n").unwrap();
+    let quoted = serde_json::to_string(evil).unwrap();
+    let manifest = format!("release: r\nservices: {{a: 1.0.0}}\nmigrations: {{postgres: {quoted}}}\n");
+    std::fs::write(dir.path().join("r.yaml"), manifest).unwrap();
+    let out = |format: &str| {
+        let output = footplate(dir.path(), &["plan", "r.yaml", "-o", format]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout).to_owned()
+    };
+    assert_eq!(serde_json::from_str::<Value>(&out("json")).unwrap()["waves"][0]["migrations"][0]["path"], evil);
+    assert!(out("dot").contains("[label=\"postgres\\nd\\\"]; <script>&'`#(b)%{x}|.sql\", shape=cylinder];"));
+    assert!(out("svg").contains(">d&quot;]; &lt;script&gt;&amp;&apos;`#(b)%{x}|.sql</text>"));
+    let mermaid = out("mermaid");
+    let line = mermaid.lines().find(|l| l.contains("postgres")).unwrap();
+    assert!(line.ends_with("|.sql\")]".replace('|', "#124;").as_str()) && line.matches('"').count() == 2, "{line}");
+}
+
 #[test]
 fn a_manifest_without_settings_stands_alone() {
     let dir = tempfile::tempdir().unwrap();

@@ -171,7 +171,7 @@ proptest! {
         // An edge leads from a lower to a higher number, so there is no cycle; high numbers face users.
         let mut deps = vec![Vec::new(); 14];
         let mut consumes = vec![Vec::new(); 14];
-        let mut pairs = std::collections::BTreeSet::new();
+        let mut pairs = BTreeSet::new();
         for (a, b, contract) in links.iter().filter(|(a, b, _)| a != b) {
             let (from, to) = (*a.min(b), *a.max(b));
             pairs.insert((from, to));
@@ -212,7 +212,7 @@ proptest! {
             prop_assert_eq!(stop.wave, latest.max().unwrap_or(0), "the earliest wave");
         }
         let reach = |list: &[(u32, u32)]| {
-            let mut reach: std::collections::BTreeSet<(u32, u32)> = list.iter().copied().collect();
+            let mut reach: BTreeSet<(u32, u32)> = list.iter().copied().collect();
             loop {
                 let more: Vec<_> = reach
                     .iter()
