@@ -166,6 +166,9 @@ pub static SERVICE: Kind = Kind {
 /// `v1` ConfigMap.
 pub static CONFIG_MAP: Kind =
     Kind { plural: "configmaps", singular: "configmap", kind: "ConfigMap", short: &["cm"], ..BUILT_IN };
+/// `v1` Secret. There are none, and none can be made: other people's controllers wait until they have listed them.
+pub static SECRET: Kind =
+    Kind { plural: "secrets", singular: "secret", kind: "Secret", verbs: Verbs::Read, ..BUILT_IN };
 /// `v1` Pod.
 pub static POD: Kind = Kind {
     plural: "pods",
@@ -445,6 +448,7 @@ pub static ALL: &[&Kind] = &[
     &NODE,
     &SERVICE,
     &CONFIG_MAP,
+    &SECRET,
     &POD,
     &EVENT,
     &DEPLOYMENT,

@@ -1,4 +1,5 @@
-//! Other people's side of the rehearsal cluster's wire: the Argo Rollouts plugin drives it, and its API is held to a real API server:
+//! Other people's side of the rehearsal cluster's wire: the Argo Rollouts plugin drives it, the real controller works
+//! on it, and its API is held to a real API server:
 //! the same requests go to both, in the same order, and the answers must be the same, word for word but for uids, versions and times. What differs is listed with its reason.
 
 use footplate::rehearsal::clock::{RehearsalClock, SharedWorld, wednesday};
@@ -520,4 +521,84 @@ async fn the_plugin_of_argo_rollouts_drives_a_rehearsal() {
     assert!(!billing().str("/spec/restartAt").is_empty());
     stop.send(()).unwrap();
     served.await.unwrap().unwrap();
+}
+
+/// A port that nobody listens on at this moment.
+fn free_port() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_real_rollouts_controller_works_on_the_rehearsals_api() {
+    let mut store = Store::new(1, jiff::Timestamp::now());
+    store.create(&kinds::NAMESPACE, "", json!({ "metadata": { "name": "payments" } })).unwrap();
+    let mut canary = rollout("r");
+    canary["metadata"]["labels"] = json!({});
+    canary["spec"] = with(
+        canary["spec"].take(),
+        json!({ "paused": null, "replicas": 4, "strategy": { "canary": { "steps": [{ "setWeight": 25 }, { "pause": {} }] } } }),
+    );
+    store.create(&kinds::ROLLOUT, "payments", canary).unwrap();
+    let store = Shared::new(store);
+    let listener = serve::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("config");
+    serve::write_kubeconfig(&kubeconfig, listener.local_addr().unwrap(), "payments").unwrap();
+    let served = tokio::spawn(serve::serve(listener, api::router(store.clone()), std::future::pending()));
+    // Time passes, and every ReplicaSet is as large and as ready as it should be: nobody else does that here.
+    let cluster = store.clone();
+    let alive = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            let mut store = cluster.lock();
+            store.set_now(jiff::Timestamp::now());
+            let sets: Vec<_> = store.list(&kinds::REPLICA_SET, None).cloned().collect();
+            for set in sets {
+                let (replicas, generation) = (set["spec"]["replicas"].clone(), set["metadata"]["generation"].clone());
+                let status = json!({
+                    "replicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas,
+                    "observedGeneration": generation,
+                });
+                store.update_status(&kinds::REPLICA_SET, "payments", set.name(), |s| s["status"] = status).unwrap();
+            }
+        }
+    });
+    let mut controller = tokio::process::Command::from(shared().command("rollouts-controller"))
+        .arg("--kubeconfig")
+        .arg(&kubeconfig)
+        .args(["--leader-elect=false", "--loglevel=warn", "--healthzPort", &free_port(), "--metricsPort", &free_port()])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let now = || store.lock().get(&kinds::ROLLOUT, "payments", "r").unwrap();
+    let until = async |what: &str, there: &dyn Fn(&Value) -> bool| {
+        let reached = tokio::time::timeout(std::time::Duration::from_secs(90), async {
+            while !there(&now()) {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+        assert!(reached.await.is_ok(), "never {what}: {}", now()["status"]);
+    };
+    until("healthy", &|r| r["status"]["phase"] == "Healthy").await;
+    plugin(&kubeconfig, &["set", "image", "r", "app=x:2"]).await;
+    until("at its pause", &|r| r["status"]["phase"] == "Paused" && r["status"]["currentStepIndex"] == 1).await;
+    plugin(&kubeconfig, &["abort", "r"]).await;
+    until("aborted", &|r| r["status"]["phase"] == "Degraded" && r["status"]["currentStepIndex"] == 0).await;
+    plugin(&kubeconfig, &["retry", "rollout", "r"]).await;
+    until("at its pause again", &|r| r["status"]["phase"] == "Paused").await;
+    plugin(&kubeconfig, &["promote", "r"]).await;
+    until("promoted", &|r| {
+        r["status"]["phase"] == "Healthy" && r["status"]["stableRS"] == r["status"]["currentPodHash"]
+    })
+    .await;
+    let reasons: Vec<String> =
+        store.lock().list(&kinds::EVENT, Some("payments")).map(|e| e.str("/reason").to_owned()).collect();
+    for reason in ["NewReplicaSetCreated", "ScalingReplicaSet", "RolloutPaused", "RolloutAborted", "RolloutCompleted"] {
+        assert!(reasons.iter().any(|r| r == reason), "{reason} in {reasons:?}");
+    }
+    controller.kill().await.unwrap();
+    alive.abort();
+    served.abort();
 }
