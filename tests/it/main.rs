@@ -7,6 +7,7 @@ mod clients;
 mod conformance;
 mod engine;
 mod gates;
+mod objects;
 mod plan;
 mod screens;
 mod table;
