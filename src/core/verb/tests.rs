@@ -9,6 +9,8 @@ use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::verified::Verified;
 use crate::core::workload::{Related, observe};
 
+mod holders;
+
 fn id() -> ObjectRef {
     ObjectRef { cluster: "c".into(), kind: ObjectKind::Rollout, namespace: "n".into(), name: "app".into() }
 }
