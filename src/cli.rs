@@ -5,6 +5,7 @@
 //! of the outside: a field of [`Wiring`], filled in by `main.rs`.
 
 pub mod act;
+pub mod cockpit;
 pub mod console;
 pub mod failure;
 pub mod generate;
@@ -12,6 +13,7 @@ pub mod log;
 pub mod place;
 pub mod plan;
 pub mod repository;
+pub mod screen;
 pub mod status;
 
 use std::io::Write;
@@ -23,7 +25,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::core::order::Want;
 use crate::core::text::Text;
-use crate::ports::{Clock, Clusters, Fault, Journal, Repo};
+use crate::ports::{Clock, Clusters, Conditions, Fault, Journal, Metrics, Repo};
 use console::Console;
 use failure::Failure;
 
@@ -32,29 +34,38 @@ pub type JournalAt = Box<dyn Fn(&Path) -> Result<Arc<dyn Journal>, Fault> + Send
 
 /// Most lines of a usage error that are printed.
 const USAGE_LINES_MAX: usize = 100;
+/// Opens the metric store at an address that the operator named.
+pub type MetricsAt = Box<dyn Fn(&str) -> Result<Arc<dyn Metrics>, Fault> + Send + Sync>;
 
 /// The real systems, as the binary wires them in.
 pub struct Wiring {
     /// The environment repository.
     pub repo: Box<dyn Repo>,
     /// The clusters of this person's kubeconfig.
-    pub clusters: Box<dyn Clusters>,
+    pub clusters: Arc<dyn Clusters>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// Opens the journal at a path.
     pub journal: JournalAt,
+    /// Opens the metric store at an address.
+    pub metrics: MetricsAt,
+    /// Evaluates analysis conditions.
+    pub conditions: Arc<dyn Conditions>,
 }
 
 /// A terminal cockpit for release trains on Kubernetes.
 #[derive(Parser, Debug)]
-#[command(name = "footplate", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "footplate", version, max_term_width = 100)]
 pub struct Cli {
     /// Where and how, for every command.
     #[command(flatten)]
     pub global: Global,
+    /// Without a command the cockpit opens.
+    #[command(flatten)]
+    pub cockpit: cockpit::CockpitArgs,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
 /// Options that every command takes.
@@ -130,6 +141,8 @@ pub enum Glyphs {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Open the cockpit [default]
+    Cockpit(cockpit::CockpitArgs),
     /// Show what a train of this release would do, and in which order
     Plan(plan::PlanArgs),
     /// Show what every service is doing
@@ -186,7 +199,11 @@ pub async fn run(wiring: Wiring) -> ExitCode {
 }
 
 async fn carry_out(cli: &Cli, wiring: &Wiring, console: &Console) -> Result<(), Failure> {
-    match &cli.command {
+    let Some(command) = &cli.command else {
+        return cockpit::run(&cli.cockpit, &cli.global, wiring, console).await;
+    };
+    match command {
+        Command::Cockpit(args) => cockpit::run(args, &cli.global, wiring, console).await,
         Command::Plan(args) => plan::run(args, &cli.global, wiring, console),
         Command::Status(args) => status::run(args, &cli.global, wiring, console).await,
         Command::Start(args) => act::run(Want::Start, args, &cli.global, wiring, console).await,

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use footplate::adapters::clock::SystemClock;
+use footplate::adapters::conditions::Conditions;
 use footplate::adapters::journal::FileJournal;
 use footplate::adapters::kubernetes::Kubeconfigs;
+use footplate::adapters::prometheus::Prometheus;
 use footplate::adapters::repo::DiskRepo;
 use footplate::cli::{self, Wiring};
 
@@ -21,8 +23,10 @@ fn main() -> ExitCode {
     };
     runtime.block_on(cli::run(Wiring {
         repo: Box::new(DiskRepo),
-        clusters: Box::new(Kubeconfigs),
+        clusters: Arc::new(Kubeconfigs),
         clock: Arc::new(SystemClock::default()),
         journal: Box::new(|path| Ok(Arc::new(FileJournal::open(path)?))),
+        metrics: Box::new(|address| Ok(Arc::new(Prometheus::at(address)?))),
+        conditions: Arc::new(Conditions::default()),
     }))
 }

@@ -258,7 +258,7 @@ fn ask(level: &Confirm) -> Option<Answer> {
 }
 
 /// Who orders: the person at this machine, by the user that the cluster knows.
-fn who(user: &Text) -> Text {
+pub(super) fn who(user: &Text) -> Text {
     let person = ["USER", "LOGNAME"].iter().find_map(|key| std::env::var(key).ok().filter(|v| !v.is_empty()));
     match person {
         Some(person) if person != user.as_str() => text!("{person} as {user}"),
@@ -267,7 +267,7 @@ fn who(user: &Text) -> Text {
 }
 
 /// The local journal. What goes back is not held up by one that cannot be opened.
-fn journal(wiring: &Wiring, safe: bool, console: &Console) -> Arc<dyn Journal> {
+pub(super) fn journal(wiring: &Wiring, safe: bool, console: &Console) -> Arc<dyn Journal> {
     let path = Places::find(|key| std::env::var_os(key)).journal();
     (wiring.journal)(&path).unwrap_or_else(|fault| {
         if safe {

@@ -1,0 +1,76 @@
+//! `footplate [cockpit] [MANIFEST]`: the screen on live state.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::act::{journal, who};
+use super::console::Console;
+use super::failure::Failure;
+use super::place::{Strictness, Target, resolve};
+use super::screen::{Opening, show};
+use super::{Global, Wiring};
+use crate::cockpit::message::ContextRow;
+use crate::core::snapshot::WriteMode;
+use crate::core::text::Text;
+use crate::engine::run::{self, Opener, Place, Systems};
+use crate::ports::{Clusters, Fault, Metrics};
+
+/// Arguments of the cockpit.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CockpitArgs {
+    /// The release manifest [default: release.yaml of this folder or its repository]
+    #[arg(value_name = "MANIFEST")]
+    pub manifest: Option<PathBuf>,
+}
+
+/// Opens the screen; returns when the person leaves.
+pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: &Console) -> Result<(), Failure> {
+    // A manifest that was named must be right; one that happens to lie here must not stand in the way at 3 a.m.
+    let strictness = if args.manifest.is_some() { Strictness::Must } else { Strictness::May };
+    let Target { cluster, scope, repository } = resolve(args.manifest.as_deref(), strictness, global, wiring, console)?;
+    let address = repository.as_ref().and_then(|r| {
+        let environments = &r.footplate.environments;
+        let named = scope.place.environment.as_ref().and_then(|name| environments.iter().find(|e| e.name == *name));
+        named.and_then(|e| e.prometheus.clone())
+    });
+    let metrics = metrics(address, wiring);
+    let user = cluster.identity().user;
+    let opener: Opener = {
+        let (clusters, scope) = (Arc::clone(&wiring.clusters), Arc::clone(&scope));
+        Arc::new(move |context: &Text| {
+            let cluster = clusters.connect(context)?;
+            let identity = cluster.identity();
+            let mut there = (*scope).clone();
+            there.place.environment = None;
+            there.place.context = context.clone();
+            there.place.namespace = identity.namespace;
+            there.place.server = identity.server;
+            there.place.protected = false;
+            there.cluster_uid = None;
+            let none = Err("no Prometheus is known for a context that was switched to".into());
+            Ok(Place { cluster, scope: Arc::new(there), metrics: none })
+        })
+    };
+    let systems = Systems {
+        clock: Arc::clone(&wiring.clock),
+        journal: journal(wiring, true, console),
+        conditions: Arc::clone(&wiring.conditions),
+        open: opener,
+    };
+    let contexts = contexts(&*wiring.clusters, scope.place.write);
+    let handle = run::start(Place { cluster, scope, metrics }, systems);
+    let opening = Opening { clock: Arc::clone(&wiring.clock), who: who(&user), contexts, ordered: None };
+    show(handle, opening, global).await.map(|_| ())
+}
+
+fn metrics(address: Option<Text>, wiring: &Wiring) -> Result<Arc<dyn Metrics>, Text> {
+    let Some(address) = address else { return Err("footplate.yaml names no Prometheus for this environment".into()) };
+    (wiring.metrics)(&address).map_err(|Fault { what, why, .. }| crate::text!("{what}: {why}"))
+}
+
+fn contexts(clusters: &dyn Clusters, write: WriteMode) -> Vec<ContextRow> {
+    let all = clusters.contexts().map(|list| list.all).unwrap_or_default();
+    all.into_iter().map(|c| ContextRow { name: c.name, namespace: c.namespace, write }).collect()
+}
