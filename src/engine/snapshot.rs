@@ -175,9 +175,9 @@ impl Maker {
                                 let open: Vec<&str> =
                                     stop.after.iter().filter(|n| !done(n)).map(Text::as_str).collect();
                                 if open.is_empty() {
-                                    text!("ready to start")
+                                    text!("somebody to start it")
                                 } else {
-                                    text!("waits for {}", open.join(", "))
+                                    text!("{}", open.join(", "))
                                 }
                             }
                             (Some(workload), _) => waiting(workload, &bad),
