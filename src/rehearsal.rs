@@ -12,6 +12,7 @@ pub mod kinds;
 pub mod prometheus;
 pub mod promql;
 pub mod refusal;
+pub mod repo;
 pub mod scenario;
 pub mod score;
 pub mod series;

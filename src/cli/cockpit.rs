@@ -61,7 +61,7 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
     };
     let contexts = contexts(&*wiring.clusters, scope.place.write);
     let handle = run::start(Place { cluster, scope, metrics }, systems);
-    let opening = Opening { clock: Arc::clone(&wiring.clock), who: who(&user), contexts, ordered: None };
+    let opening = Opening { clock: Arc::clone(&wiring.clock), who: who(&user), contexts };
     show(handle, opening, global).await.map(|_| ())
 }
 

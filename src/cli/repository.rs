@@ -10,7 +10,7 @@ use crate::core::finding::{Finding, Findings};
 use crate::core::manifest::{Environment, Footplate};
 use crate::core::repository::{Draft, ReadService, Repository, settings, unknown_environment};
 use crate::core::text::Text;
-use crate::ports::Root;
+use crate::ports::{Repo, Root};
 use crate::text;
 
 /// Fewest service files that are worth a thread.
@@ -32,7 +32,7 @@ pub struct Here {
 /// Loads the repository of a manifest; warnings and errors go to stderr.
 pub fn load(manifest: &Path, global: &Global, wiring: &Wiring, console: &Console) -> Result<Repository, Failure> {
     let root = open(Some(manifest), global, wiring, console)?;
-    match read(&root, global, wiring) {
+    match read(&root, global.env.as_deref(), &*wiring.repo) {
         Ok(repository) => {
             console.findings(&repository.warnings);
             Ok(repository)
@@ -65,7 +65,7 @@ pub fn here(manifest: Option<&Path>, global: &Global, wiring: &Wiring, console: 
         }
     }
     if root.manifest.is_some() {
-        match read(&root, global, wiring) {
+        match read(&root, global.env.as_deref(), &*wiring.repo) {
             Ok(repository) => here.repository = Some(repository),
             Err(findings) => here.broken = Some(told(&root, &findings, console)),
         }
@@ -100,13 +100,14 @@ fn zone_known(name: &str) -> bool {
     jiff::tz::TimeZone::get(name).is_ok()
 }
 
-fn read(root: &Root, global: &Global, wiring: &Wiring) -> Result<Repository, Findings> {
+/// Reads and checks what a root holds.
+pub fn read(root: &Root, environment: Option<&str>, repo: &dyn Repo) -> Result<Repository, Findings> {
     let Some(manifest) = &root.manifest else {
         let finding = Finding::file("release.yaml".into(), "the file is not there".into(), "name a manifest".into());
         return Err(one(finding));
     };
     let mut draft = Draft::new(manifest, root.footplate.as_ref(), root.services_shown.clone());
-    match wiring.repo.services(root) {
+    match repo.services(root) {
         Ok(services) => {
             for (folder, file) in services {
                 match file {
@@ -120,9 +121,9 @@ fn read(root: &Root, global: &Global, wiring: &Wiring) -> Result<Repository, Fin
     let services = read_services(&draft);
     draft.services(services);
     for paths in draft.scripts() {
-        draft.script(&paths, wiring.repo.read(root, &paths.up), wiring.repo.read(root, &paths.down));
+        draft.script(&paths, repo.read(root, &paths.up), repo.read(root, &paths.down));
     }
-    draft.finish(global.env.as_deref(), zone_known)
+    draft.finish(environment, zone_known)
 }
 
 /// Reads the service files; many of them on all cores, because YAML is what a large plan spends its time on.

@@ -1,28 +1,24 @@
-//! Opens the cockpit over an engine: the terminal on a thread of its own, orders one way, snapshots and outcomes the
-//! other. What is shown and what keys mean is the cockpit's; what orders do is the engine's.
+//! Opens the cockpit over an engine, on a thread of its own, looking as this person and this terminal want it. What is
+//! shown and what keys mean is the cockpit's; what orders do is the engine's.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use ratatui::crossterm::terminal::size;
-use tokio::sync::{mpsc, watch};
 
 use super::failure::{Failure, FailureKind};
 use super::{Global, Glyphs as GlyphChoice, When};
 use crate::cockpit::App;
 use crate::cockpit::glyphs::{ASCII, Glyphs, UNICODE};
 use crate::cockpit::keymap::KeyMap;
-use crate::cockpit::message::{Command, ContextRow, Message};
+use crate::cockpit::link;
+use crate::cockpit::message::ContextRow;
 use crate::cockpit::model::Setup;
 use crate::cockpit::terminal::{self, Ending, Links};
 use crate::cockpit::theme::{Depth, Theme};
 use crate::config::places::Places;
-use crate::core::confirm::Refusal;
-use crate::core::snapshot::Snapshot;
 use crate::core::text::Text;
-use crate::engine::act::Outcome;
-use crate::engine::order::{Intent, Report};
 use crate::engine::run::Handle;
 use crate::ports::Clock;
 use crate::text;
@@ -38,26 +34,15 @@ pub struct Opening {
     pub who: Text,
     /// Contexts to switch to.
     pub contexts: Vec<ContextRow>,
-    /// Hears of every order a person gives, before it is sent; for a scripted captain that makes way.
-    pub ordered: Option<Box<dyn Fn() + Send>>,
 }
 
 /// Shows the engine until the person leaves or the terminal is gone. Orders under way are finished before it returns.
 pub async fn show(handle: Handle, opening: Opening, global: &Global) -> Result<Ending, Failure> {
-    let Handle { snapshots, intents, reports, ended } = handle;
-    let (commands, wishes) = mpsc::unbounded_channel();
-    let (messages_out, messages) = mpsc::unbounded_channel();
-    let forward = tokio::spawn(pass_on(wishes, intents, opening.ordered));
-    let back = tokio::spawn(tell_outcomes(reports, messages_out));
     let look = Look::of(global)?;
-    let screen = tokio::task::spawn_blocking(move || {
-        on_terminal(snapshots, messages, commands, look, opening.clock, opening.who, opening.contexts)
-    });
+    let (ends, engine) = link::connect(handle);
+    let screen = tokio::task::spawn_blocking(move || on_terminal(ends, look, opening));
     let ending = screen.await.map_err(|panic| outside(text!("the screen ended: {panic}")))?;
-    // The engine ends when nobody can order any more, after what is under way.
-    let _ = forward.await;
-    let _ = ended.await;
-    back.abort();
+    let _ = engine.await;
     ending.map_err(|error| outside(text!("{error}")))
 }
 
@@ -95,15 +80,9 @@ impl Look {
     }
 }
 
-fn on_terminal(
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-    messages: mpsc::UnboundedReceiver<Message>,
-    commands: mpsc::UnboundedSender<Command>,
-    look: Look,
-    clock: Arc<dyn Clock>,
-    who: Text,
-    contexts: Vec<ContextRow>,
-) -> std::io::Result<Ending> {
+fn on_terminal(ends: link::Ends, look: Look, opening: Opening) -> std::io::Result<Ending> {
+    let link::Ends { snapshots, messages, commands } = ends;
+    let Opening { clock, who, contexts } = opening;
     let keymap = KeyMap::new(&BTreeMap::new()).map_err(|e| std::io::Error::other(e.to_string()))?;
     let setup = Setup {
         snapshot: Arc::clone(&snapshots.borrow()),
@@ -122,57 +101,4 @@ fn on_terminal(
     let save_to = Some(Places::find(|key| std::env::var_os(key)).state);
     let now = Box::new(move || clock.now());
     terminal::run(&mut app, Links { snapshots, messages, commands, now, save_to, remote })
-}
-
-/// What the screen wants, to the engine. Ends when the screen does.
-async fn pass_on(
-    mut wishes: mpsc::UnboundedReceiver<Command>,
-    intents: mpsc::Sender<Intent>,
-    ordered: Option<Box<dyn Fn() + Send>>,
-) {
-    while let Some(wish) = wishes.recv().await {
-        let intent = match wish {
-            Command::Order(order) => {
-                if let Some(heard) = &ordered {
-                    heard();
-                }
-                Intent::Order(order)
-            }
-            Command::Watch(service) => Intent::Watch(service.into_iter().collect()),
-            Command::Reread => Intent::Reread,
-            Command::SwitchContext(context) => Intent::Switch(context),
-            // The terminal's own affairs.
-            Command::Copy(_)
-            | Command::Bell
-            | Command::Mouse(_)
-            | Command::Save(_)
-            | Command::Suspend
-            | Command::Redraw
-            | Command::Quit => continue,
-        };
-        if intents.send(intent).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// How orders ended, to the screen.
-async fn tell_outcomes(mut reports: mpsc::UnboundedReceiver<Report>, screen: mpsc::UnboundedSender<Message>) {
-    while let Some(Report { id, name, outcome, last }) = reports.recv().await {
-        let result = match outcome {
-            Outcome::Done(says) => Ok(says),
-            Outcome::Refused(refusal) => Err(refusal),
-            Outcome::Failed(fault) => {
-                Err(Refusal { why: text!("{}: {}", fault.what, fault.why), hint: fault.hint, already: false })
-            }
-            Outcome::Unknown(says) => Err(Refusal {
-                why: text!("unknown: {says}"),
-                hint: "it may still take effect; look before you order it again".into(),
-                already: false,
-            }),
-        };
-        if screen.send(Message::Outcome { intent: id, name, result, last }).is_err() {
-            return;
-        }
-    }
 }
