@@ -12,6 +12,7 @@ pub mod generate;
 pub mod log;
 pub mod place;
 pub mod plan;
+pub mod rehearse;
 pub mod repository;
 pub mod screen;
 pub mod status;
@@ -25,7 +26,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::core::order::Want;
 use crate::core::text::Text;
-use crate::ports::{Clock, Clusters, Conditions, Fault, Journal, Metrics, Repo};
+use crate::ports::{Clock, Cluster, Clusters, Conditions, Fault, Journal, Metrics, Repo};
+use crate::rehearsal::serve::Router;
 use console::Console;
 use failure::Failure;
 
@@ -36,6 +38,9 @@ pub type JournalAt = Box<dyn Fn(&Path) -> Result<Arc<dyn Journal>, Fault> + Send
 const USAGE_LINES_MAX: usize = 100;
 /// Opens the metric store at an address that the operator named.
 pub type MetricsAt = Box<dyn Fn(&str) -> Result<Arc<dyn Metrics>, Fault> + Send + Sync>;
+
+/// Reaches the simulated cluster that answers behind this router, and its metric store, through the adapters for real ones.
+pub type RehearsalAt = Arc<dyn Fn(Router, &str) -> (Arc<dyn Cluster>, Arc<dyn Metrics>) + Send + Sync>;
 
 /// The real systems, as the binary wires them in.
 pub struct Wiring {
@@ -51,6 +56,8 @@ pub struct Wiring {
     pub metrics: MetricsAt,
     /// Evaluates analysis conditions.
     pub conditions: Arc<dyn Conditions>,
+    /// Reaches the simulated cluster.
+    pub rehearsal: RehearsalAt,
 }
 
 /// A terminal cockpit for release trains on Kubernetes.
@@ -143,6 +150,8 @@ pub enum Glyphs {
 pub enum Command {
     /// Open the cockpit [default]
     Cockpit(cockpit::CockpitArgs),
+    /// Run a train on the embedded cluster
+    Rehearse(rehearse::RehearseArgs),
     /// Show what a train of this release would do, and in which order
     Plan(plan::PlanArgs),
     /// Show what every service is doing
@@ -204,6 +213,7 @@ async fn carry_out(cli: &Cli, wiring: &Wiring, console: &Console) -> Result<(), 
     };
     match command {
         Command::Cockpit(args) => cockpit::run(args, &cli.global, wiring, console).await,
+        Command::Rehearse(args) => rehearse::run(args, &cli.global, wiring, console).await,
         Command::Plan(args) => plan::run(args, &cli.global, wiring, console),
         Command::Status(args) => status::run(args, &cli.global, wiring, console).await,
         Command::Start(args) => act::run(Want::Start, args, &cli.global, wiring, console).await,

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use footplate::adapters::clock::SystemClock;
 use footplate::adapters::conditions::Conditions;
 use footplate::adapters::journal::FileJournal;
-use footplate::adapters::kubernetes::Kubeconfigs;
+use footplate::adapters::kubernetes::{Kubeconfigs, Kubernetes};
 use footplate::adapters::prometheus::Prometheus;
 use footplate::adapters::repo::DiskRepo;
 use footplate::cli::{self, Wiring};
+use footplate::core::text::Text;
+use footplate::ports::Identity;
+use footplate::rehearsal::prometheus;
 
 fn main() -> ExitCode {
     // One TLS provider for every client; a second installation is refused and changes nothing.
@@ -28,5 +31,16 @@ fn main() -> ExitCode {
         journal: Box::new(|path| Ok(Arc::new(FileJournal::open(path)?))),
         metrics: Box::new(|address| Ok(Arc::new(Prometheus::at(address)?))),
         conditions: Arc::new(Conditions::default()),
+        rehearsal: Arc::new(|router, namespace| {
+            let metrics = Prometheus::within(router.clone(), prometheus::PREFIX);
+            let name = Text::scrub("rehearsal");
+            let identity = Identity {
+                context: name.clone(),
+                server: "in process".into(),
+                user: "captain".into(),
+                namespace: Text::scrub(namespace),
+            };
+            (Arc::new(Kubernetes::over(kube::Client::new(router, namespace), identity)), Arc::new(metrics))
+        }),
     }))
 }

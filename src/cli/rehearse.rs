@@ -1,0 +1,442 @@
+//! `footplate rehearse`: a train on the cluster that lives inside the program. On the screen with a scripted captain who
+//! makes way for a person, headless with a journal and a score, or on loopback for other people's clients. The simulated
+//! cluster is `rehearsal`'s; it is reached through the same adapter as a real one.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+
+use super::console::Console;
+use super::failure::{Failure, FailureKind};
+use super::repository;
+use super::screen::{Opening, show};
+use super::status::Format;
+use super::{Global, RehearsalAt, Wiring};
+use crate::core::confirm::{Answer, Confirm, Order, Question};
+use crate::core::intent::{Intent as Ordered, Target};
+use crate::core::object::ObjectRef;
+use crate::core::snapshot::{Mode, Place as Where, ServiceView, Snapshot, WriteMode};
+use crate::core::text::Text;
+use crate::core::verb::Seen;
+use crate::engine::order::Intent;
+use crate::engine::run::{self, Handle, Opener, Place, Systems};
+use crate::engine::scope::{Release, Scope};
+use crate::ports::{Clock, Conditions, Fault, FaultKind, Fut, Journal, Repo, Sample};
+use crate::rehearsal::captain::{Captain, CaptainOrder, Move};
+use crate::rehearsal::clock::{RehearsalClock, SharedWorld, at_full_speed, drive, wednesday};
+use crate::rehearsal::faults::Faults;
+use crate::rehearsal::repo::Embedded;
+use crate::rehearsal::scenario::{self, Outcome, Scenario};
+use crate::rehearsal::score::Score;
+use crate::rehearsal::serve;
+use crate::rehearsal::world::World;
+use crate::text;
+
+/// Virtual time after which a headless rehearsal is given up: a scripted captain must end every scenario long before.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(2 * 3600);
+/// How often the captain looks when nothing changed.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Arguments of `rehearse`.
+#[derive(Args, Clone, Debug)]
+pub struct RehearseArgs {
+    /// Which scenario
+    #[arg(value_name = "SCENARIO", default_value = "green")]
+    pub scenario: String,
+    /// List the scenarios, a line each, the name first
+    #[arg(long)]
+    pub list: bool,
+    /// Same seed and keys, same run
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How many times as fast as real time, or `max` [default: 1, headless max]
+    #[arg(long, value_name = "X")]
+    pub speed: Option<Speed>,
+    /// No screen: the journal as JSON lines, then the score
+    #[arg(long, conflicts_with = "serve")]
+    pub headless: bool,
+    /// Serve the cluster on this loopback address, for other people's clients
+    #[arg(long, value_name = "ADDR")]
+    pub serve: Option<SocketAddr>,
+    /// How a list is written
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
+}
+
+/// How fast time passes.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Speed {
+    /// As many times as fast as real time.
+    Times(f64),
+    /// As fast as it goes, without waiting for anything.
+    Max,
+}
+
+impl std::str::FromStr for Speed {
+    type Err = String;
+    fn from_str(raw: &str) -> Result<Self, String> {
+        if raw == "max" {
+            return Ok(Self::Max);
+        }
+        match raw.trim_end_matches('x').parse::<f64>() {
+            Ok(times) if times.is_finite() && (0.01..=1000.0).contains(&times) => Ok(Self::Times(times)),
+            _ => Err("give a number from 0.01 to 1000, or max".to_owned()),
+        }
+    }
+}
+
+/// Runs it.
+pub async fn run(args: &RehearseArgs, global: &Global, wiring: &Wiring, console: &Console) -> Result<(), Failure> {
+    if args.list {
+        return list(args, console);
+    }
+    let scenario = Scenario::named(&args.scenario).map_err(|unknown| {
+        Failure::new(FailureKind::Input, text!("{unknown}"), "footplate rehearse --list names them")
+    })?;
+    match (args.serve, args.headless) {
+        (Some(address), _) => serve_it(address, scenario, args, console).await,
+        (None, true) => headless(scenario, args, global, wiring, console).await,
+        (None, false) => on_screen(scenario, args, global, wiring).await,
+    }
+}
+
+fn list(args: &RehearseArgs, console: &Console) -> Result<(), Failure> {
+    let all: Vec<Scenario> = scenario::names().filter_map(|name| Scenario::named(name).ok()).collect();
+    if args.output == Format::Json {
+        let rows: Vec<Value> = all
+            .iter()
+            .map(|s| serde_json::json!({"name": s.name, "description": s.description, "expect": s.expect}))
+            .collect();
+        return console.data(&format!("{}\n", Value::from(rows)));
+    }
+    let width = all.iter().map(|s| s.name.len()).max().unwrap_or(0);
+    for s in all {
+        console.data(&format!("{:<width$}  {}\n", s.name, s.description))?;
+    }
+    Ok(())
+}
+
+fn damaged(why: impl std::fmt::Display) -> Failure {
+    Failure::new(FailureKind::Input, text!("the rehearsal cannot begin: {why}"), "")
+}
+
+fn faults_of(scenario: &Scenario, seed: u64) -> Faults {
+    let faults = Faults::new(seed, wednesday());
+    scenario.faults.iter().cloned().for_each(|rule| faults.add(rule));
+    faults
+}
+
+async fn serve_it(address: SocketAddr, scenario: Scenario, args: &RehearseArgs, console: &Console) -> Result<(), Failure> {
+    let outside = |error: std::io::Error| {
+        Failure::new(FailureKind::Outside, text!("serve on {address}: {error}"), "name another port of 127.0.0.1")
+    };
+    let listener = serve::bind(address).await.map_err(outside)?;
+    let address = listener.local_addr().map_err(outside)?;
+    let kubeconfig = std::env::temp_dir().join(format!("footplate-rehearsal-{}.kubeconfig", address.port()));
+    serve::write_kubeconfig(&kubeconfig, address, &scenario.base.namespace).map_err(outside)?;
+    let (name, faults) = (scenario.name.clone(), faults_of(&scenario, args.seed));
+    let world = World::open(scenario, args.seed, wednesday()).map_err(damaged)?;
+    console.data(&serve::advice(address, &kubeconfig, &name))?;
+    let speed = match args.speed {
+        Some(Speed::Times(times)) => times,
+        Some(Speed::Max) => 1000.0,
+        None => 1.0,
+    };
+    let clock = RehearsalClock::new(wednesday(), speed);
+    serve::run(listener, SharedWorld::new(world), clock, faults, interrupted()).await.map_err(outside)
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
+}
+
+/// A rehearsal that runs: its world, its clock, an engine on it.
+struct Stage {
+    world: SharedWorld,
+    clock: Arc<RehearsalClock>,
+    engine: Handle,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+/// Opens a rehearsal. Must be called inside the runtime that it is to run on.
+fn open(
+    scenario: Scenario,
+    args: &RehearseArgs,
+    speed: f64,
+    write: WriteMode,
+    connect: &RehearsalAt,
+    journal: Arc<dyn Journal>,
+    conditions: Arc<dyn Conditions>,
+) -> Result<Stage, Failure> {
+    let root = Embedded.open(None, None).map_err(|finding| damaged(finding.message))?;
+    let repository = repository::read(&root, None, &Embedded)
+        .map_err(|findings| damaged(text!("{} findings in its own files", findings.count().0)))?;
+    let (name, faults) = (Text::scrub(&scenario.name), faults_of(&scenario, args.seed));
+    let namespace = Text::scrub(&scenario.base.namespace);
+    let world = World::open(scenario, args.seed, wednesday()).map_err(damaged)?;
+    let (cluster, metrics) = connect(serve::router(&world, faults), &namespace);
+    let identity = cluster.identity();
+    let scope = Scope {
+        place: Where {
+            environment: None,
+            context: identity.context,
+            namespace,
+            server: identity.server,
+            protected: false,
+            write,
+        },
+        mode: Mode::Rehearsal { scenario: name, seed: args.seed, scripted: true },
+        cluster_uid: None,
+        release: Some(Release::of(&repository)),
+    };
+    let clock = Arc::new(RehearsalClock::new(wednesday(), speed));
+    let world = SharedWorld::new(world);
+    let driver = tokio::spawn(drive(world.clone(), *clock));
+    let stays: Opener = Arc::new(|context: &Text| {
+        Err(Fault {
+            kind: FaultKind::NotFound,
+            what: text!("use context {context}"),
+            why: "a rehearsal has one cluster".into(),
+            hint: "leave it, and open the cockpit on that context".into(),
+        })
+    });
+    let place = Place { cluster, scope: Arc::new(scope), metrics: Ok(metrics) };
+    let systems = Systems { clock: Arc::clone(&clock) as Arc<dyn Clock>, journal, conditions, open: stays };
+    let engine = run::start(place, systems);
+    Ok(Stage { world, clock, engine, driver })
+}
+
+async fn on_screen(scenario: Scenario, args: &RehearseArgs, global: &Global, wiring: &Wiring) -> Result<(), Failure> {
+    let speed = match args.speed {
+        Some(Speed::Times(times)) => times,
+        Some(Speed::Max) => return Err(damaged("a screen cannot follow --speed max; use --headless")),
+        None => 1.0,
+    };
+    let write = if global.read_only { WriteMode::ReadOnly } else { WriteMode::ReadWrite };
+    let journal: Arc<dyn Journal> = Arc::new(Lines::default());
+    let conditions = Arc::clone(&wiring.conditions);
+    let stage = open(scenario, args, speed, write, &wiring.rehearsal, journal, conditions)?;
+    let Stage { world, clock, engine, driver } = stage;
+    let Handle { snapshots, intents, reports, ended } = engine;
+    // The captain and the person share the engine; the first order of the person ends the captain's watch.
+    let driving = Arc::new(AtomicBool::new(!global.read_only));
+    let (shown_out, shown) = watch::channel(seat(&snapshots.borrow(), &driving));
+    let (person, mut wanted) = mpsc::channel::<Intent>(64);
+    let seated = {
+        let (mut snapshots, driving) = (snapshots.clone(), Arc::clone(&driving));
+        tokio::spawn(async move {
+            while snapshots.changed().await.is_ok() {
+                let snapshot = seat(&snapshots.borrow_and_update(), &driving);
+                shown_out.send_replace(snapshot);
+            }
+        })
+    };
+    let captain = {
+        let (intents, clock) = (intents.clone(), Arc::clone(&clock));
+        tokio::spawn(conduct(snapshots, intents, world, clock, Arc::clone(&driving)))
+    };
+    let relay = tokio::spawn(async move {
+        while let Some(intent) = wanted.recv().await {
+            if matches!(intent, Intent::Order(_)) {
+                driving.store(false, Ordering::Relaxed);
+            }
+            if intents.send(intent).await.is_err() {
+                return;
+            }
+        }
+        driving.store(false, Ordering::Relaxed);
+    });
+    let opening = Opening { clock, who: "you".into(), contexts: Vec::new() };
+    // The rehearsal ends with the screen: nothing outside is left half done.
+    let ended_by_all = tokio::spawn(async move {
+        let _ = relay.await;
+        captain.abort();
+        ended.abort();
+    });
+    let result = show(Handle { snapshots: shown, intents: person, reports, ended: ended_by_all }, opening, global).await;
+    seated.abort();
+    driver.abort();
+    result.map(|_| ())
+}
+
+/// The snapshot with who drives now.
+fn seat(snapshot: &Arc<Snapshot>, driving: &AtomicBool) -> Arc<Snapshot> {
+    let drives = driving.load(Ordering::Relaxed);
+    match &snapshot.mode {
+        Mode::Rehearsal { scenario, seed, scripted } if *scripted != drives => {
+            let mut changed = Snapshot::clone(snapshot);
+            changed.mode = Mode::Rehearsal { scenario: scenario.clone(), seed: *seed, scripted: drives };
+            Arc::new(changed)
+        }
+        _ => Arc::clone(snapshot),
+    }
+}
+
+async fn headless(
+    scenario: Scenario,
+    args: &RehearseArgs,
+    global: &Global,
+    wiring: &Wiring,
+    console: &Console,
+) -> Result<(), Failure> {
+    let write = if global.read_only { WriteMode::ReadOnly } else { WriteMode::ReadWrite };
+    let lines = Arc::new(Lines::default());
+    let journal: Arc<dyn Journal> = Arc::clone(&lines) as Arc<dyn Journal>;
+    let (args, connect) = (args.clone(), Arc::clone(&wiring.rehearsal));
+    let speed = match args.speed {
+        Some(Speed::Times(times)) => times,
+        Some(Speed::Max) | None => 1.0,
+    };
+    let max = !matches!(args.speed, Some(Speed::Times(_)));
+    let inner = Arc::clone(&wiring.conditions);
+    // Virtual time jumps when nobody has work; a condition that is being evaluated elsewhere is work.
+    let conditions: Arc<dyn Conditions> = if max { Arc::new(HoldsTime(inner)) } else { inner };
+    let play = async move {
+        let stage = open(scenario, &args, speed, write, &connect, journal, conditions)?;
+        let Stage { world, clock, engine, driver } = stage;
+        let Handle { snapshots, intents, mut reports, ended } = engine;
+        let drain = tokio::spawn(async move { while reports.recv().await.is_some() {} });
+        let driving = Arc::new(AtomicBool::new(true));
+        let conducted = conduct(snapshots, intents, world.clone(), Arc::clone(&clock), driving);
+        let result = tokio::time::timeout(GIVEN_UP_AFTER, conducted).await;
+        let score = match result {
+            Ok(Some((result, why))) => Ok((world.lock().score(result), why)),
+            Ok(None) | Err(_) => Err(damaged("the captain came to no end")),
+        };
+        ended.abort();
+        drain.abort();
+        driver.abort();
+        score
+    };
+    let (score, why) = if max {
+        let joined = tokio::task::spawn_blocking(move || at_full_speed(play)).await;
+        joined.map_err(damaged)?.map_err(damaged)??
+    } else {
+        play.await?
+    };
+    let score: Score = score.ok_or_else(|| damaged("nobody kept the score"))?;
+    for line in lines.in_order() {
+        console.data(&format!("{line}\n"))?;
+    }
+    console.talk(&format!("{why}\n"));
+    let last = serde_json::to_value(&score).map_err(damaged)?;
+    console.data(&format!("{last}\n"))?;
+    if score.passed() {
+        return Ok(());
+    }
+    let what = text!("{} was expected to end {:?} and ended {:?}", score.scenario, score.expect, score.result);
+    let what = if score.violations.is_empty() { what } else { text!("{what}; {}", score.violations.join("; ")) };
+    Err(Failure::new(FailureKind::No, what, text!("footplate rehearse {} --seed {}", score.scenario, score.seed)))
+}
+
+/// Lets the scripted captain drive until the end, or until a person takes over.
+async fn conduct(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    intents: mpsc::Sender<Intent>,
+    world: SharedWorld,
+    clock: Arc<RehearsalClock>,
+    driving: Arc<AtomicBool>,
+) -> Option<(Outcome, Text)> {
+    let mut captain = Captain::new();
+    let mut watched = Vec::new();
+    let mut orders = 1_000_000;
+    loop {
+        if !driving.load(Ordering::Relaxed) {
+            return None;
+        }
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let wanted = captain.watches(&snapshot);
+        if wanted != watched {
+            watched.clone_from(&wanted);
+            intents.send(Intent::Watch(wanted)).await.ok()?;
+        }
+        while let Some(next) = captain.step(&snapshot) {
+            match next {
+                Move::End { result, why } => return Some((result, why)),
+                Move::Order(order) => {
+                    if order.takes_back {
+                        world.lock().decided(clock.now());
+                    }
+                    orders += 1;
+                    if let Some(order) = confirmed(&order, &snapshot, orders, &clock) {
+                        intents.send(Intent::Order(Box::new(order))).await.ok()?;
+                    }
+                }
+            }
+        }
+        tokio::select! {
+            changed = snapshots.changed() => changed.ok()?,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// The captain's order as a person would give it: aimed at what is on the screen, confirmed as the ladder asks.
+fn confirmed(given: &CaptainOrder, snapshot: &Snapshot, id: u64, clock: &RehearsalClock) -> Option<Ordered> {
+    let find = |name: &Text| snapshot.services.iter().find(|s| s.name == *name);
+    let flag = |name: &Text| snapshot.flags.iter().find(|f| f.key == *name);
+    let target = |name: &Text| {
+        let service: Option<&Arc<ServiceView>> = find(name);
+        let object = service.map(|s| s.id.clone()).or_else(|| flag(name).and_then(|f| f.object.clone()));
+        let seen = service.and_then(|s| s.workload.as_deref()).map(Seen::of);
+        Target { name: name.clone(), object, seen }
+    };
+    let layers: Vec<Vec<Target>> = given.layers.iter().map(|l| l.iter().map(target).collect()).collect();
+    let also = |name: &Text| find(name).map(|s| s.also.clone()).unwrap_or_default();
+    let targets: Vec<ObjectRef> = given
+        .layers
+        .iter()
+        .flatten()
+        .flat_map(|name| target(name).object.into_iter().chain(also(name)))
+        .collect();
+    let now = clock.now();
+    let question = Question { level: Confirm::Yes, direction: given.want.direction(), targets };
+    let confirmed = question.answer(&Answer::Yes, now).ok()?;
+    let order = Order { who: "scripted captain".into(), when: now, why: given.why.clone() };
+    Some(Ordered { id, want: given.want.clone(), layers, confirmed, order })
+}
+
+/// The journal of a rehearsal: kept, since nothing outside happens.
+#[derive(Debug, Default)]
+struct Lines(Mutex<Vec<Value>>);
+
+impl Lines {
+    /// By time, then by text: what happened at one moment has no order of its own.
+    fn in_order(&self) -> Vec<Value> {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        lines.sort_by_cached_key(|line| (line["at"].to_string(), line.to_string()));
+        lines
+    }
+}
+
+impl Journal for Lines {
+    fn append(&self, line: &Value) -> Result<(), Fault> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
+        Ok(())
+    }
+}
+
+/// Evaluates conditions so that paused time waits for the answer.
+struct HoldsTime(Arc<dyn Conditions>);
+
+impl Conditions for HoldsTime {
+    fn holds<'a>(&'a self, condition: &'a str, value: &'a Sample) -> Fut<'a, Result<bool, Text>> {
+        let (inner, condition, value) = (Arc::clone(&self.0), condition.to_owned(), value.clone());
+        let here = tokio::runtime::Handle::current();
+        Box::pin(async move {
+            // Tokio does not jump ahead while a blocking task runs.
+            let task = tokio::task::spawn_blocking(move || here.block_on(inner.holds(&condition, &value)));
+            task.await.unwrap_or_else(|panic| Err(text!("the condition was not evaluated: {panic}")))
+        })
+    }
+}
