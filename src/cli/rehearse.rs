@@ -131,7 +131,12 @@ fn faults_of(scenario: &Scenario, seed: u64) -> Faults {
     faults
 }
 
-async fn serve_it(address: SocketAddr, scenario: Scenario, args: &RehearseArgs, console: &Console) -> Result<(), Failure> {
+async fn serve_it(
+    address: SocketAddr,
+    scenario: Scenario,
+    args: &RehearseArgs,
+    console: &Console,
+) -> Result<(), Failure> {
     let outside = |error: std::io::Error| {
         Failure::new(FailureKind::Outside, text!("serve on {address}: {error}"), "name another port of 127.0.0.1")
     };
@@ -263,7 +268,8 @@ async fn on_screen(scenario: Scenario, args: &RehearseArgs, global: &Global, wir
         captain.abort();
         ended.abort();
     });
-    let result = show(Handle { snapshots: shown, intents: person, reports, ended: ended_by_all }, opening, global).await;
+    let result =
+        show(Handle { snapshots: shown, intents: person, reports, ended: ended_by_all }, opening, global).await;
     seated.abort();
     driver.abort();
     result.map(|_| ())
@@ -393,12 +399,8 @@ fn confirmed(given: &CaptainOrder, snapshot: &Snapshot, id: u64, clock: &Rehears
     };
     let layers: Vec<Vec<Target>> = given.layers.iter().map(|l| l.iter().map(target).collect()).collect();
     let also = |name: &Text| find(name).map(|s| s.also.clone()).unwrap_or_default();
-    let targets: Vec<ObjectRef> = given
-        .layers
-        .iter()
-        .flatten()
-        .flat_map(|name| target(name).object.into_iter().chain(also(name)))
-        .collect();
+    let targets: Vec<ObjectRef> =
+        given.layers.iter().flatten().flat_map(|name| target(name).object.into_iter().chain(also(name))).collect();
     let now = clock.now();
     let question = Question { level: Confirm::Yes, direction: given.want.direction(), targets };
     let confirmed = question.answer(&Answer::Yes, now).ok()?;

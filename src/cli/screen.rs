@@ -68,11 +68,9 @@ impl Look {
         let glyphs = match global.glyphs {
             GlyphChoice::Unicode => UNICODE,
             GlyphChoice::Ascii => ASCII,
-            GlyphChoice::Auto => Glyphs::for_locale([
-                var("LC_ALL").as_deref(),
-                var("LC_CTYPE").as_deref(),
-                var("LANG").as_deref(),
-            ]),
+            GlyphChoice::Auto => {
+                Glyphs::for_locale([var("LC_ALL").as_deref(), var("LC_CTYPE").as_deref(), var("LANG").as_deref()])
+            }
         };
         let theme = Theme::named("terminal", depth)
             .map_err(|error| Failure::new(FailureKind::Input, text!("{error}"), "name one of `:theme`"))?;

@@ -30,6 +30,8 @@ use crate::text;
 const BURST: usize = 1024;
 /// How often what changes by time alone is looked at.
 const PASSING: Duration = Duration::from_secs(15);
+/// How long a gate query that is due waits before it is looked at again.
+const WISH_WAIT: Duration = Duration::from_millis(10);
 /// The loop looks around at least this often.
 const LONGEST: Duration = Duration::from_secs(60);
 /// In a rehearsal, whose time may run many times as fast as the loop's.
@@ -521,7 +523,8 @@ impl Room {
     fn wait(&self, systems: &Systems) -> Duration {
         let (elapsed, monotonic) = (self.elapsed(), systems.clock.monotonic());
         let link = self.freshness.next(elapsed).min(self.passing_at).saturating_sub(elapsed);
-        let board = self.board.next().map_or(Duration::MAX, |at| at.saturating_sub(monotonic));
+        // A wish that is due but may not leave yet must not spin the loop.
+        let board = self.board.next().map_or(Duration::MAX, |at| at.saturating_sub(monotonic).max(WISH_WAIT));
         let longest = if matches!(self.place.scope.mode, Mode::Rehearsal { .. }) { REHEARSAL_WAIT } else { LONGEST };
         link.min(board).min(longest)
     }
