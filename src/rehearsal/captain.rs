@@ -469,10 +469,10 @@ fn is_new(workload: &Workload, role: Role, hash: &Text) -> bool {
     }
 }
 
-/// True for a gate that has been measured more than once and never found anything.
+/// True for a gate that has been measured and found nothing.
 fn is_blind(gate: &GateView) -> bool {
-    gate.taken >= 2 && !gate.run.is_empty() && gate.points.iter().rev().take(2).all(|p| p.value.is_none())
-        || (gate.verdict == Verdict::NoData && gate.taken >= 2)
+    let last_two = gate.points.len() >= 2 && gate.points.iter().rev().take(2).all(|p| p.value.is_none());
+    gate.taken >= 1 && (last_two || gate.verdict == Verdict::NoData)
 }
 
 fn measured_since(gate: &GateView, since: Timestamp) -> impl DoubleEndedIterator<Item = f64> + '_ {

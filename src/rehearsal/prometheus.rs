@@ -249,7 +249,7 @@ mod tests {
         let (status, answer) = ask(&router, get).await;
         assert_eq!((status, answer["status"].as_str()), (StatusCode::OK, Some("success")));
         let value: f64 = answer["data"]["result"][0]["value"][1].as_str().unwrap().parse().unwrap();
-        assert!((80.0..200.0).contains(&value), "{value}");
+        assert!((240.0..600.0).contains(&value), "{value}");
         let form = Request::post("/prometheus/api/v1/query_range")
             .header("content-type", "application/x-www-form-urlencoded")
             .body(Body::from("query=up+or+vector(1)&start=2025-10-01T12:59:00Z&end=2025-10-01T13:00:00Z&step=15s"))

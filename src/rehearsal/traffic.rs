@@ -254,16 +254,23 @@ impl Traffic {
         (self.rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A whole number near an expectation: its floor, or one more with the rest as probability, plus a little noise.
-    fn near(&mut self, expected: f64) -> f64 {
+    /// How many of independent events happen when so many are expected: Poisson, for many by its normal limit.
+    fn drawn(&mut self, expected: f64) -> f64 {
         if expected <= 0.0 {
             return 0.0;
         }
-        // The sum of three uniforms is close enough to a bell for counts of requests.
-        let noise = (self.uniform() + self.uniform() + self.uniform() - 1.5) * 2.0 * expected.sqrt() * 0.6;
-        let noisy = (expected + noise).max(0.0);
-        let rest = noisy.fract();
-        noisy.floor() + f64::from(u8::from(self.uniform() < rest))
+        if expected < 30.0 {
+            let floor = (-expected).exp();
+            let (mut product, mut count) = (self.uniform(), 0.0);
+            while product > floor {
+                product *= self.uniform();
+                count += 1.0;
+            }
+            return count;
+        }
+        // The sum of twelve uniforms has variance one.
+        let bell = (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0;
+        (expected + bell * expected.sqrt()).round().max(0.0)
     }
 
     /// One second of traffic.
@@ -416,8 +423,8 @@ impl Traffic {
             for revision in routes.get(&service.name).cloned().unwrap_or_default() {
                 let key = (service.name.clone(), revision.hash.clone());
                 let Some(quality) = qualities.get(&key).copied() else { continue };
-                let requests = self.near(rate * revision.share);
-                let errors = self.near(requests * quality.errors).min(requests);
+                let requests = self.drawn(rate * revision.share);
+                let errors = self.drawn(requests * quality.errors).min(requests);
                 let median = service.median_ms / 1000.0 * quality.slower;
                 let jitter = 1.0 + 0.03 * (self.uniform() - 0.5);
                 let key = (service.name.clone(), revision.version.clone(), revision.hash.clone());
@@ -705,6 +712,19 @@ mod tests {
         let mut disabled = flag(json!({}), "on");
         disabled["state"] = json!("DISABLED");
         assert!(share_of_flag(&disabled).abs() < 1e-9);
+    }
+
+    #[test]
+    fn counts_have_the_mean_and_spread_of_chance() {
+        let model = Model { scrape_s: 5, service: Vec::new(), worker: Vec::new() };
+        let mut traffic = Traffic::new(model, "shop", Vec::new(), Vec::new(), 1);
+        for expected in [0.1, 2.0, 200.0] {
+            let drawn: Vec<f64> = (0..4000).map(|_| traffic.drawn(expected)).collect();
+            let mean = drawn.iter().sum::<f64>() / 4000.0;
+            let variance = drawn.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / 4000.0;
+            assert!((mean / expected - 1.0).abs() < 0.1, "{mean} for {expected}");
+            assert!((variance / expected - 1.0).abs() < 0.15, "{variance} for {expected}");
+        }
     }
 
     #[test]
