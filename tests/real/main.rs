@@ -12,6 +12,7 @@ mod board;
 mod conformance;
 mod controlplane;
 mod gates;
+mod holders;
 mod openfeature;
 mod prometheus;
 mod sample;

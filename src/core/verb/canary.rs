@@ -11,7 +11,7 @@ use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::template::RESTARTED;
 use crate::core::text::Text;
 use crate::core::verified::Verified;
-use crate::core::workload::{Related, Workload, container_image, observe};
+use crate::core::workload::{Related, Workload, before, container_image, observe};
 
 /// Stamp that says we set `spec.skipAnalysis`, for which version: it is taken back when that version is through, or the next
 /// one would be promoted unseen.
@@ -77,7 +77,7 @@ impl Machine {
             return refused_already(why, "nothing is left to do");
         }
         let aimed = v.aim.seen.as_ref().map(|s| &s.hash).or(self.first.as_ref());
-        if v.finished() && aimed.is_some_and(|h| !h.is_empty() && *h != v.w.hash) {
+        if (v.finished() || v.back()) && aimed.is_some_and(|h| !h.is_empty() && *h != v.w.hash) {
             let why = crate::text!("{} has left the version that was moving", v.name());
             return refused_already(why, "look again");
         }
@@ -404,8 +404,15 @@ impl<'a> View<'a> {
         self.finished() || matches!(self.phase, "Promoting" | "Finalising")
     }
 
+    /// True when target and primary run the version that an undo or abort went back to. Flagger may still walk it past
+    /// itself, which holds nobody up.
+    fn back(&self) -> bool {
+        before::going_back(self.object, &self.w.hash)
+            .is_some_and(|(from, to)| self.w.hash == *to && self.w.stable_hash == *to && !self.holder.runs(from))
+    }
+
     fn being_undone(&self) -> bool {
-        !self.finished() && draft::undo_counts(self.object, &self.w.hash)
+        !self.finished() && draft::undo_counts(self.object, &self.w.hash) && !self.back()
     }
 
     fn draft(&self) -> Draft {
