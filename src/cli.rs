@@ -8,6 +8,7 @@ pub mod act;
 pub mod cockpit;
 pub mod console;
 pub mod failure;
+pub mod flag;
 pub mod generate;
 pub mod log;
 pub mod place;
@@ -26,7 +27,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::core::order::Want;
 use crate::core::text::Text;
-use crate::ports::{Clock, Cluster, Clusters, Conditions, Fault, Journal, Metrics, Repo};
+use crate::ports::{Clock, Cluster, Clusters, Conditions, Fault, FlagFile, Journal, Metrics, Repo};
 use crate::rehearsal::serve::Router;
 use console::Console;
 use failure::Failure;
@@ -41,6 +42,9 @@ pub type MetricsAt = Box<dyn Fn(&str) -> Result<Arc<dyn Metrics>, Fault> + Send 
 
 /// Reaches the simulated cluster that answers behind this router, and its metric store, through the adapters for real ones.
 pub type RehearsalAt = Arc<dyn Fn(Router, &str) -> (Arc<dyn Cluster>, Arc<dyn Metrics>) + Send + Sync>;
+
+/// The flag file at a path.
+pub type FlagFileAt = Box<dyn Fn(&Path) -> Arc<dyn FlagFile> + Send + Sync>;
 
 /// The real systems, as the binary wires them in.
 pub struct Wiring {
@@ -58,6 +62,8 @@ pub struct Wiring {
     pub conditions: Arc<dyn Conditions>,
     /// Reaches the simulated cluster.
     pub rehearsal: RehearsalAt,
+    /// Names the flag file at a path.
+    pub flag_file: FlagFileAt,
 }
 
 /// A terminal cockpit for release trains on Kubernetes.
@@ -172,6 +178,8 @@ pub enum Command {
     Restart(act::ActArgs),
     /// Go back to what was live before
     Undo(act::UndoArgs),
+    /// Set a flag: on, off, or for a share of users
+    Flag(flag::FlagArgs),
     /// Write completions or the man page to stdout
     Generate(generate::GenerateArgs),
 }
@@ -224,6 +232,7 @@ async fn carry_out(cli: &Cli, wiring: &Wiring, console: &Console) -> Result<(), 
         Command::Retry(args) => act::run(Want::Retry, args, &cli.global, wiring, console).await,
         Command::Restart(args) => act::run(Want::Restart, args, &cli.global, wiring, console).await,
         Command::Undo(args) => act::undo(args, &cli.global, wiring, console).await,
+        Command::Flag(args) => flag::run(args, &cli.global, wiring, console).await,
         Command::Generate(args) => generate::run(args, console),
     }
 }

@@ -4,6 +4,7 @@
 pub mod act;
 pub mod carry;
 pub mod facts;
+pub mod flags;
 pub mod freshness;
 pub mod gates;
 pub mod look;

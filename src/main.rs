@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use footplate::adapters::clock::SystemClock;
 use footplate::adapters::conditions::Conditions;
+use footplate::adapters::flagd::FlagFile;
 use footplate::adapters::journal::FileJournal;
 use footplate::adapters::kubernetes::{Kubeconfigs, Kubernetes};
 use footplate::adapters::prometheus::Prometheus;
@@ -42,5 +43,6 @@ fn main() -> ExitCode {
             };
             (Arc::new(Kubernetes::over(kube::Client::new(router, namespace), identity)), Arc::new(metrics))
         }),
+        flag_file: Box::new(|path| Arc::new(FlagFile::at(path))),
     }))
 }

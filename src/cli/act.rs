@@ -138,7 +138,7 @@ async fn act(
     }
     let targets = chosen.iter().flatten().flat_map(|s| std::iter::once(s.id.clone()).chain(s.also.clone())).collect();
     let level = want.level(&reach, &scope.place, snapshot.release.as_ref());
-    let answer = answer(&level, args);
+    let answer = answer(&level, args.confirm.as_deref(), args.yes);
     let question = Question { level, direction: want.direction(), targets };
     let confirmed =
         question.answer(&answer, now).map_err(|refusal| Failure::new(FailureKind::Input, refusal.why, refusal.hint))?;
@@ -231,10 +231,10 @@ fn plan(want: &Want, chosen: &[Vec<&ServiceView>]) -> Vec<Text> {
 }
 
 /// The person's answer: from the arguments, else asked for at a terminal.
-fn answer(level: &Confirm, args: &ActArgs) -> Answer {
-    match (level, &args.confirm, args.yes) {
+pub(super) fn answer(level: &Confirm, confirm: Option<&str>, yes: bool) -> Answer {
+    match (level, confirm, yes) {
         (Confirm::None, ..) => Answer::Nothing,
-        (_, Some(typed), _) => Answer::Typed(typed.clone()),
+        (_, Some(typed), _) => Answer::Typed(typed.to_owned()),
         (Confirm::Yes, None, true) => Answer::Yes,
         (level, None, _) => ask(level).unwrap_or(Answer::Nothing),
     }
@@ -296,28 +296,30 @@ async fn carry_out(errand: Errand, driver: &Driver, console: &Console) -> Result
     let (ended, _) = heard.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut worst: Option<Failure> = None;
     for (name, outcome) in ended {
-        let failure = match outcome {
-            Outcome::Done(says) => {
-                console.data(&format!("{name}: {says}\n"))?;
-                continue;
-            }
-            Outcome::Refused(refusal) => Failure::new(FailureKind::No, text!("{name}: {}", refusal.why), refusal.hint),
-            Outcome::Failed(Fault { kind, what, why, hint }) => {
-                let kind = match kind {
-                    FaultKind::Conflict | FaultKind::Unprocessable => FailureKind::No,
-                    _ => FailureKind::Outside,
-                };
-                Failure::new(kind, text!("{name}: {what}"), hint).because(why)
-            }
-            Outcome::Unknown(says) => {
-                let hint = "look with footplate status; the order may still take effect";
-                Failure::new(FailureKind::Person, text!("{name}: {says}"), hint)
-            }
-        };
+        let Err(failure) = ended_as(&name, outcome).and_then(|says| console.data(&says)) else { continue };
         // The worst is said last, by whoever ends the program; the others are said here.
         if let Some(before) = worst.replace(failure) {
             console.fail(&before);
         }
     }
     worst.map_or(Ok(()), Err)
+}
+
+/// What to print of how something ended, or why it failed.
+pub(super) fn ended_as(name: &str, outcome: Outcome) -> Result<String, Failure> {
+    match outcome {
+        Outcome::Done(says) => Ok(format!("{name}: {says}\n")),
+        Outcome::Refused(refusal) => Err(Failure::new(FailureKind::No, text!("{name}: {}", refusal.why), refusal.hint)),
+        Outcome::Failed(Fault { kind, what, why, hint }) => {
+            let kind = match kind {
+                FaultKind::Conflict | FaultKind::Unprocessable => FailureKind::No,
+                _ => FailureKind::Outside,
+            };
+            Err(Failure::new(kind, text!("{name}: {what}"), hint).because(why))
+        }
+        Outcome::Unknown(says) => {
+            let hint = "look with footplate status; the order may still take effect";
+            Err(Failure::new(FailureKind::Person, text!("{name}: {says}"), hint))
+        }
+    }
 }

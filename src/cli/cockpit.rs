@@ -23,14 +23,20 @@ pub struct CockpitArgs {
     /// The release manifest [default: release.yaml of this folder or its repository]
     #[arg(value_name = "MANIFEST")]
     pub manifest: Option<PathBuf>,
+    /// Prometheus to ask about gates [default: the environment's in footplate.yaml]
+    #[arg(long, value_name = "URL", env = "FOOTPLATE_PROMETHEUS")]
+    pub prometheus: Option<String>,
 }
 
 /// Opens the screen; returns when the person leaves.
 pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: &Console) -> Result<(), Failure> {
     // A manifest that was named must be right; one that happens to lie here must not stand in the way at 3 a.m.
     let strictness = if args.manifest.is_some() { Strictness::Must } else { Strictness::May };
-    let Target { cluster, scope, repository } = resolve(args.manifest.as_deref(), strictness, global, wiring, console)?;
-    let address = repository.as_ref().and_then(|r| {
+    let Target { cluster, scope, repository, .. } =
+        resolve(args.manifest.as_deref(), strictness, global, wiring, console)?;
+    let given = args.prometheus.as_deref().map(Text::scrub);
+    let address = given.or_else(|| {
+        let r = repository.as_ref()?;
         let environments = &r.footplate.environments;
         let named = scope.place.environment.as_ref().and_then(|name| environments.iter().find(|e| e.name == *name));
         named.and_then(|e| e.prometheus.clone())
@@ -66,7 +72,9 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
 }
 
 fn metrics(address: Option<Text>, wiring: &Wiring) -> Result<Arc<dyn Metrics>, Text> {
-    let Some(address) = address else { return Err("footplate.yaml names no Prometheus for this environment".into()) };
+    let Some(address) = address else {
+        return Err("no Prometheus: name one in footplate.yaml, or with --prometheus".into());
+    };
     (wiring.metrics)(&address).map_err(|Fault { what, why, .. }| crate::text!("{what}: {why}"))
 }
 

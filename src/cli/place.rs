@@ -8,11 +8,11 @@ use super::console::Console;
 use super::failure::{Failure, FailureKind};
 use super::repository::{self, Here};
 use super::{Global, Wiring};
-use crate::core::manifest::Environment;
+use crate::core::manifest::{Environment, FlagValue, footplate::FlagStore as Named};
 use crate::core::repository::Repository;
 use crate::core::snapshot::{Mode, Place, WriteMode};
 use crate::core::text::Text;
-use crate::engine::scope::{Release, Scope};
+use crate::engine::scope::{FlagHome, FlagStore, Release, Scope};
 use crate::ports::Cluster;
 
 /// Where a command goes.
@@ -23,6 +23,8 @@ pub struct Target {
     pub scope: Arc<Scope>,
     /// The repository, where the command is called in one.
     pub repository: Option<Repository>,
+    /// Where flags live.
+    pub flag_home: FlagHome,
 }
 
 /// What a command makes of a manifest with errors.
@@ -65,6 +67,7 @@ pub fn resolve(
         (None, Some(environment)) => environment.namespace.clone(),
         (None, None) => identity.namespace.clone(),
     };
+    let flag_home = flag_home(&here, wiring);
     let scope = Scope {
         place: Place {
             environment: environment.as_ref().map(|e| e.name.clone()),
@@ -76,9 +79,27 @@ pub fn resolve(
         },
         mode: Mode::Live,
         cluster_uid: environment.as_ref().and_then(|e| e.cluster_uid.clone()),
-        release: here.repository.as_ref().map(Release::of),
+        release: here.repository.as_ref().map(|r| Release { flag_home: flag_home.clone(), ..Release::of(r) }),
     };
-    Ok(Target { cluster, scope: Arc::new(scope), repository: here.repository })
+    Ok(Target { cluster, scope: Arc::new(scope), repository: here.repository, flag_home })
+}
+
+/// Where flags live, as footplate.yaml says.
+fn flag_home(here: &Here, wiring: &Wiring) -> FlagHome {
+    let store = match &here.footplate.flags {
+        None => FlagStore::Objects,
+        Some(Named::FeatureFlag(name)) => FlagStore::Object(name.clone()),
+        Some(Named::ConfigMap(name, key)) => FlagStore::ConfigMap(name.clone(), key.clone()),
+        Some(Named::File(path)) => FlagStore::File((wiring.flag_file)(&here.folder.join(path.value.as_str()))),
+    };
+    // A share or a variant by name is nobody's way back; where it is recorded as safe, off is what a person knows to be.
+    let plain = |value: &FlagValue| match value {
+        FlagValue::On => Some(true),
+        FlagValue::Off => Some(false),
+        FlagValue::Percent(_) | FlagValue::Variant(_) => None,
+    };
+    let safe = here.footplate.safe.iter().filter_map(|(key, value)| Some((key.clone(), plain(value)?))).collect();
+    FlagHome { store, safe }
 }
 
 /// The environment and the context. An environment that has the chosen context, and the chosen namespace, counts even

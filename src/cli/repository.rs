@@ -1,7 +1,7 @@
 //! Loads and checks the environment repository of a manifest, for every command that needs one. Findings are said here;
 //! the command gets a repository or a failure with exit code 2.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::console::Console;
 use super::failure::{Failure, FailureKind};
@@ -19,6 +19,8 @@ const FILES_A_THREAD_MIN: usize = 256;
 /// What is known in the place where a command was given.
 #[derive(Debug)]
 pub struct Here {
+    /// The root folder.
+    pub folder: PathBuf,
     /// The settings; defaults where there is no footplate.yaml.
     pub footplate: Footplate,
     /// The environment that was asked for.
@@ -45,7 +47,13 @@ pub fn load(manifest: &Path, global: &Global, wiring: &Wiring, console: &Console
 /// the root has a release.yaml. Fails only when the environment that was asked for cannot be known.
 pub fn here(manifest: Option<&Path>, global: &Global, wiring: &Wiring, console: &Console) -> Result<Here, Failure> {
     let root = open(manifest, global, wiring, console)?;
-    let mut here = Here { footplate: Footplate::default(), environment: None, repository: None, broken: None };
+    let mut here = Here {
+        folder: root.folder.clone(),
+        footplate: Footplate::default(),
+        environment: None,
+        repository: None,
+        broken: None,
+    };
     match root.footplate.as_ref().map(|raw| settings(raw, zone_known)) {
         Some(Err(findings)) => {
             let failure = told(&root, &findings, console);

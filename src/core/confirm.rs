@@ -127,6 +127,13 @@ impl Confirmed {
             && now.duration_since(self.at).abs() <= CONFIRMED_FOR
     }
 
+    /// As [`Confirmed::covers`], for what is no object of a cluster (a flag file): the question named no object.
+    pub fn covers_outside(&self, direction: Direction, now: Timestamp) -> bool {
+        (self.direction == Direction::Forward || direction == Direction::Safe)
+            && self.targets.is_empty()
+            && now.duration_since(self.at).abs() <= CONFIRMED_FOR
+    }
+
     /// True when it arms a safe effect in a context that is read-only by pattern: a word was typed, or the ladder asks for
     /// nothing there either (a hold).
     pub fn arms(&self) -> bool {

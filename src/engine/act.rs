@@ -252,7 +252,7 @@ impl Driver {
     }
 
     /// The cluster's uid, where it is pinned: that of its kube-system namespace. Unknown where it may not be read.
-    async fn read_uid(&self) -> Option<Text> {
+    pub(super) async fn read_uid(&self) -> Option<Text> {
         self.cluster_uid.as_ref()?;
         let system = ObjectRef {
             cluster: self.cluster.identity().context,
@@ -297,7 +297,8 @@ impl Driver {
         let _ = written.await;
     }
 
-    fn line(&self, what: &str, effect: &Effect) -> Value {
+    /// An effect as a line of the journal.
+    pub(super) fn line(&self, what: &str, effect: &Effect) -> Value {
         let (on, patch) = match &effect.change {
             Change::Patch(patch) => ("main", json!(patch)),
             Change::PatchStatus(patch) => ("status", json!(patch)),
@@ -309,7 +310,8 @@ impl Driver {
         })
     }
 
-    async fn append(&self, line: Value) -> Result<(), Fault> {
+    /// Writes a line to the journal; durable when it returns.
+    pub(super) async fn append(&self, line: Value) -> Result<(), Fault> {
         let journal = Arc::clone(&self.journal);
         let written = tokio::task::spawn_blocking(move || journal.append(&line)).await;
         written.unwrap_or_else(|why| {

@@ -46,6 +46,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// An answer that has not come by then will not come.
 const GIVEN_UP: Duration = Duration::from_secs(60);
 
+/// A moment later: what was waited for has then passed, however it was rounded.
+const TICK: Duration = Duration::from_millis(1);
+
 /// How long the history of a service that nobody looks at is kept, and of how many metrics.
 const KEPT: Duration = Duration::from_secs(2 * 3600);
 const GATES_MAX: usize = 4_096;
@@ -402,14 +405,26 @@ impl Board {
         wishes
     }
 
-    /// When [`Board::due`] has something to say at the earliest; none when nothing is waited for.
+    /// When [`Board::due`] has something to say at the earliest; none when it only waits for answers, or for nothing.
     pub fn next(&self) -> Option<Duration> {
+        let under_way = self.gates.values().filter_map(|g| g.under_way);
         if self.without_store.is_some() {
             return None;
         }
-        let next =
-            self.gates.values().filter(|g| g.shown && g.promql.is_some() && g.under_way.is_none()).map(|g| g.next);
-        next.min().map(|next| next.max(self.quiet_until))
+        if under_way.clone().count() >= UNDER_WAY_MAX {
+            // Nothing leaves before an answer comes, or one is given up.
+            return under_way.min().map(|since| since + GIVEN_UP + TICK);
+        }
+        let waits = |g: &&Gate| g.shown && g.promql.is_some();
+        let next = self.gates.values().filter(waits).map(|g| match g.under_way {
+            Some(since) => since + GIVEN_UP + TICK,
+            None => g.next,
+        });
+        // A wish that is due waits for its turn where too many left in this second.
+        let missing = (1.0 - self.tokens).max(0.0) / A_SECOND;
+        let turn = self.counted + Duration::try_from_secs_f64(missing).unwrap_or_default();
+        let turn = if missing > 0.0 { turn + TICK } else { Duration::ZERO };
+        next.min().map(|next| next.max(self.quiet_until).max(turn))
     }
 
     /// Takes an answer.

@@ -12,14 +12,17 @@ use tokio::time::Instant;
 
 use super::act::{Driver, Outcome};
 use super::carry::{Errand, Said};
+use super::flags::{self, At, Flip, Shelf};
 use super::freshness::Freshness;
 use super::gates::{Answer, Board, Moment, Watched, Wish, ask};
 use super::look::interest;
 use super::order::{Intent, Ordered, Report};
-use super::scope::Scope;
+use super::scope::{FlagHome, FlagStore, Scope};
 use super::snapshot::{Beside, Maker, open_workloads};
 use super::world::{Key, World};
+use crate::core::confirm::Refusal;
 use crate::core::object::{Object, ObjectKind, ObjectRef};
+use crate::core::order::Want;
 use crate::core::snapshot::{EventView, FlagView, Mode, Snapshot, Weight};
 use crate::core::text::Text;
 use crate::core::workload::{Phase, Workload};
@@ -28,6 +31,8 @@ use crate::text;
 
 /// What is taken in before the next snapshot, so that a burst is one repaint.
 const BURST: usize = 1024;
+/// How often flags are read that no watch covers.
+const FLAGS: Duration = Duration::from_secs(5);
 /// How often what changes by time alone is looked at.
 const PASSING: Duration = Duration::from_secs(15);
 /// How long a gate query that is due waits before it is looked at again.
@@ -96,6 +101,8 @@ enum Told {
     Ended(Report),
     /// A read of our own came back: the object that was read, if it was one.
     Probed(Option<(Key, Option<Object>)>, Result<(), Fault>),
+    /// The flags that no watch covers, read.
+    Flags(Result<Vec<Shelf>, Fault>),
 }
 
 async fn run(
@@ -143,6 +150,7 @@ async fn run(
                     let _ = reports.send(report);
                 }
                 Told::Probed(object, result) => room.probed(object, result, &systems),
+                Told::Flags(read) => room.flags_read(read),
             },
             Some(answer) = room.answers.recv() => {
                 let now = moment(&systems);
@@ -185,6 +193,7 @@ struct Room {
     board: Board,
     gates: Arc<[Arc<crate::core::snapshot::GateView>]>,
     flags: Arc<[FlagView]>,
+    shelves: Shelves,
     seen: mpsc::Receiver<Seen>,
     seen_out: mpsc::Sender<Seen>,
     watches: BTreeMap<&'static str, (Interest, JoinHandle<()>)>,
@@ -196,6 +205,16 @@ struct Room {
     began: Instant,
     passing_at: Duration,
     probe_turn: usize,
+}
+
+/// How the flags were read last.
+#[derive(Default)]
+struct Shelves {
+    /// The turn of the world that is shown.
+    turn: Option<u64>,
+    /// When they are read next, where no watch covers them.
+    next: Duration,
+    under_way: bool,
 }
 
 impl Drop for Room {
@@ -232,6 +251,7 @@ impl Room {
             board: Board::new(place.metrics.as_ref().err().cloned()),
             gates: Arc::new([]),
             flags: Arc::new([]),
+            shelves: Shelves::default(),
             seen,
             seen_out,
             watches: BTreeMap::new(),
@@ -306,6 +326,7 @@ impl Room {
             self.world.refresh(now.wall);
             self.watch_pods();
             self.look_at_gates(now);
+            self.look_at_flags(elapsed, told);
         }
         if let Some(kind) =
             self.freshness.silent_watch(elapsed, |kind, name| Some(self.world.object(kind, name)?.version().to_owned()))
@@ -407,6 +428,58 @@ impl Room {
         self.gates = self.board.views(now);
     }
 
+    /// Where flags live; without a release, in whatever FeatureFlag objects there are.
+    fn flag_home(&self) -> FlagHome {
+        self.place.scope.release.as_ref().map(|release| release.flag_home.clone()).unwrap_or_default()
+    }
+
+    /// Flag objects are watched; a ConfigMap or a file is read now and then.
+    fn look_at_flags(&mut self, elapsed: Duration, told: &mpsc::UnboundedSender<Told>) {
+        let home = self.flag_home();
+        let named = match &home.store {
+            FlagStore::Objects => None,
+            FlagStore::Object(name) => Some(name.clone()),
+            FlagStore::ConfigMap(..) | FlagStore::File(_) => {
+                if !self.shelves.under_way && elapsed >= self.shelves.next {
+                    self.shelves.under_way = true;
+                    let (cluster, scope, told) =
+                        (Arc::clone(&self.place.cluster), Arc::clone(&self.place.scope), told.clone());
+                    tokio::spawn(async move {
+                        let read = flags::read(&*cluster, &scope.place, &home.store).await;
+                        let _ = told.send(Told::Flags(read));
+                    });
+                }
+                return;
+            }
+        };
+        if self.shelves.turn == Some(self.world.turns.flags) {
+            return;
+        }
+        self.shelves.turn = Some(self.world.turns.flags);
+        let context = &self.place.scope.place.context;
+        let objects = self.world.all_of(ObjectKind::FeatureFlag);
+        let ours = objects.filter(|object| named.as_ref().is_none_or(|name| object.name() == *name));
+        let shelves: Vec<Shelf> = ours.map(|object| Shelf::of_object(context, object)).collect();
+        self.show_flags(&shelves);
+    }
+
+    fn flags_read(&mut self, read: Result<Vec<Shelf>, Fault>) {
+        self.shelves.under_way = false;
+        self.shelves.next = self.elapsed() + FLAGS;
+        let shelves = read.unwrap_or_else(|fault| {
+            let source = self.flag_home().store.place(&self.place.scope.place.namespace);
+            vec![Shelf { id: None, source, owner: None, definition: Err(text!("{fault}")) }]
+        });
+        self.show_flags(&shelves);
+    }
+
+    fn show_flags(&mut self, shelves: &[Shelf]) {
+        let views = flags::views(shelves, self.place.scope.release.as_ref());
+        if *self.flags != *views {
+            self.flags = views.into();
+        }
+    }
+
     /// A read of our own: one workload after another, so that each watch is held to what is there.
     fn probe(&mut self, told: &mpsc::UnboundedSender<Told>) {
         let keys: Vec<Key> = self.world.found().map(|w| (w.id.kind, w.id.name.clone())).collect();
@@ -470,6 +543,35 @@ impl Room {
         let why = if order.why.is_empty() { Text::default() } else { text!(" ({})", order.why) };
         let says = text!("{} orders {} {}{why}", order.who, ordered.want.name(), all.join(", "));
         self.note(systems, Weight::Act, Text::default(), says);
+        if let Want::Flag { key, setting, .. } = &ordered.want {
+            self.shelves.next = Duration::ZERO;
+            let home = self.flag_home();
+            let (id, mut left) = (ordered.id, all.len());
+            for target in ordered.layers.iter().flatten() {
+                left -= 1;
+                let flip = At::of(target.object.as_ref(), &home).map(|at| Flip {
+                    key: key.clone(),
+                    setting: *setting,
+                    at,
+                    safe: home.safe.get(key).copied(),
+                    confirmed: ordered.confirmed.clone(),
+                    order: order.clone(),
+                });
+                let (driver, told, name, last) = (driver.clone(), told.clone(), target.name.clone(), left == 0);
+                tokio::spawn(async move {
+                    let outcome = match flip {
+                        Some(flip) => flags::flip(&driver, &flip).await,
+                        None => Outcome::Refused(Refusal {
+                            why: text!("nobody knows where flag {name} lives"),
+                            hint: "name its provider in flags of footplate.yaml".into(),
+                            already: false,
+                        }),
+                    };
+                    let _ = told.send(Told::Ended(Report { id, name, outcome, last }));
+                });
+            }
+            return;
+        }
         let errand = Errand::of(&ordered, &self.place.scope, &self.world);
         let told = told.clone();
         let (id, mut left) = (ordered.id, all.len());
@@ -493,6 +595,7 @@ impl Room {
     }
 
     fn ended(&mut self, report: &Report, systems: &Systems) {
+        self.shelves.next = Duration::ZERO;
         let (weight, says) = match &report.outcome {
             Outcome::Done(says) => (Weight::Act, says.clone()),
             Outcome::Refused(refusal) => (Weight::Warn, text!("refused: {}; {}", refusal.why, refusal.hint)),
@@ -522,7 +625,9 @@ impl Room {
     /// How long nothing has to be done, unless something happens.
     fn wait(&self, systems: &Systems) -> Duration {
         let (elapsed, monotonic) = (self.elapsed(), systems.clock.monotonic());
-        let link = self.freshness.next(elapsed).min(self.passing_at).saturating_sub(elapsed);
+        let polled = matches!(self.flag_home().store, FlagStore::ConfigMap(..) | FlagStore::File(_));
+        let flags = if polled && self.ready && !self.shelves.under_way { self.shelves.next } else { Duration::MAX };
+        let link = self.freshness.next(elapsed).min(self.passing_at).min(flags).saturating_sub(elapsed);
         // A wish that is due but may not leave yet must not spin the loop.
         let board = self.board.next().map_or(Duration::MAX, |at| at.saturating_sub(monotonic).max(WISH_WAIT));
         let longest = if matches!(self.place.scope.mode, Mode::Rehearsal { .. }) { REHEARSAL_WAIT } else { LONGEST };

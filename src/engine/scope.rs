@@ -1,11 +1,15 @@
 //! What the engine looks after: one place in one cluster and, where there is a manifest, the services of a release.
 //! Plain values; who reads manifests fills them in.
 
-use crate::core::manifest::WorkloadKind;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::core::manifest::{FlagValue, WorkloadKind};
 use crate::core::object::ObjectKind;
 use crate::core::repository::Repository;
 use crate::core::snapshot::{Mode, Place};
 use crate::core::text::Text;
+use crate::ports::FlagFile;
 use crate::text;
 
 /// What the engine looks after.
@@ -34,8 +38,57 @@ pub struct Release {
     pub expand: Vec<(Text, Text)>,
     /// `(from, to)`: from goes first.
     pub edges: Vec<(Text, Text)>,
-    /// Flags and their value at the end, in words.
+    /// Flags and their value at the end, in the words of a flag's view (`on`, `off`, `25 %`).
     pub flags: Vec<(Text, Text)>,
+    /// Where flags live, and which of their values are safe.
+    pub flag_home: FlagHome,
+}
+
+/// Where flags live, and which of their values are safe.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct FlagHome {
+    /// Where.
+    pub store: FlagStore,
+    /// Values that are safe, as footplate.yaml says; where it is silent, off is.
+    pub safe: BTreeMap<Text, bool>,
+}
+
+/// Where flags live.
+#[derive(Clone, Default)]
+pub enum FlagStore {
+    /// Every FeatureFlag object of the namespace.
+    #[default]
+    Objects,
+    /// One FeatureFlag object.
+    Object(Text),
+    /// A ConfigMap that flagd reads, and the data key that holds the flags.
+    ConfigMap(Text, Text),
+    /// A file on this machine that flagd reads.
+    File(Arc<dyn FlagFile>),
+}
+
+impl FlagStore {
+    /// In words.
+    pub fn place(&self, namespace: &str) -> Text {
+        match self {
+            Self::Objects => text!("FeatureFlag objects of {namespace}"),
+            Self::Object(name) => text!("featureflag {namespace}/{name}"),
+            Self::ConfigMap(name, key) => text!("configmap {namespace}/{name} key {key}"),
+            Self::File(file) => file.place(),
+        }
+    }
+}
+
+impl std::fmt::Debug for FlagStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.place("NAMESPACE"))
+    }
+}
+
+impl PartialEq for FlagStore {
+    fn eq(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other) && self.place("") == other.place("")
+    }
 }
 
 /// One service of a release.
@@ -99,8 +152,18 @@ impl Release {
             services: stops,
             expand: release.migrations.iter().map(|m| (m.name.clone(), m.path.value.clone())).collect(),
             edges,
-            flags: release.flags.iter().map(|f| (f.key.value.clone(), text!("{}", f.value))).collect(),
+            flags: release.flags.iter().map(|f| (f.key.value.clone(), in_words(&f.value))).collect(),
+            flag_home: FlagHome::default(),
         }
+    }
+}
+
+fn in_words(value: &FlagValue) -> Text {
+    match value {
+        FlagValue::On => "on".into(),
+        FlagValue::Off => "off".into(),
+        FlagValue::Percent(n) => text!("{n} %"),
+        FlagValue::Variant(name) => name.clone(),
     }
 }
 

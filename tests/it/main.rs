@@ -6,6 +6,7 @@ mod clients;
 #[path = "../conformance.rs"]
 mod conformance;
 mod engine;
+mod flags;
 mod gates;
 mod objects;
 mod plan;
