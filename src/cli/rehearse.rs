@@ -39,6 +39,8 @@ use crate::text;
 
 /// Virtual time after which a headless rehearsal is given up: a scripted captain must end every scenario long before.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(2 * 3600);
+/// How long after the captain's last order the score is taken.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// How often the captain looks when nothing changed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -315,6 +317,8 @@ async fn headless(
         let driving = Arc::new(AtomicBool::new(true));
         let conducted = conduct(snapshots, intents, world.clone(), Arc::clone(&clock), driving);
         let result = tokio::time::timeout(GIVEN_UP_AFTER, conducted).await;
+        // Traffic is counted by the second: the last change must have met some before it is judged.
+        tokio::time::sleep(SETTLED_AFTER).await;
         let score = match result {
             Ok(Some((result, why))) => Ok((world.lock().score(result), why)),
             Ok(None) | Err(_) => Err(damaged("the captain came to no end")),
