@@ -118,11 +118,20 @@ async fn writes_hold_their_preconditions() {
     assert_eq!(cluster.send(&right).await.unwrap_err().kind, FaultKind::Unprocessable);
 
     let elsewhere = ObjectRef { cluster: "prod".into(), ..map.clone() };
-    assert!(cluster.send(&cleared(&elsewhere, patch(json!([])))).await.unwrap_err().why.contains("prod"));
+    assert!(
+        cluster
+            .send(&cleared(&elsewhere, patch(json!([{"op": "test", "path": "/data/k", "value": "three"}]))))
+            .await
+            .unwrap_err()
+            .why
+            .contains("prod")
+    );
     let odd = config_map(ns.name(), "a/../record?x=1");
     assert_eq!(cluster.read(&odd).await.unwrap(), None);
-    let missing =
-        cleared(&config_map(ns.name(), "missing"), patch(json!([{"op": "add", "path": "/data", "value": {}}])));
+    let missing = cleared(
+        &config_map(ns.name(), "missing"),
+        patch(json!([{"op": "test", "path": "/data", "value": null}, {"op": "add", "path": "/data", "value": {}}])),
+    );
     assert_eq!(cluster.send(&missing).await.unwrap_err().kind, FaultKind::NotFound);
 }
 
