@@ -3,6 +3,7 @@
 
 pub mod confirm;
 pub mod effect;
+pub mod elector;
 pub mod finding;
 pub mod flag;
 pub mod gate;
@@ -25,5 +26,6 @@ pub mod template;
 pub mod text;
 pub mod train;
 pub mod verb;
+pub mod verdict;
 pub mod verified;
 pub mod workload;

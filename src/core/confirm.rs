@@ -12,7 +12,7 @@ use super::text::Text;
 pub const CONFIRMED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// Who orders, when and why. Every intent carries it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Order {
     /// The person, as the kubeconfig or the system names them.
     pub who: Text,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::object::ObjectRef;
 use super::text::Text;
+pub use super::verdict::{TrainPhase, Verdict};
 use super::workload::{Phase, ReplicaSetView, Workload};
 
 /// Whether actions may leave, and on whose word.
@@ -64,38 +65,6 @@ pub enum Link {
     Stale(Text),
     /// The cluster cannot be reached or refuses; what is shown is old. Says why and what to do.
     Down(Text),
-}
-
-/// Where a service stands in the train. Words of design §6.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[allow(missing_docs)]
-pub enum TrainPhase {
-    Unchanged,
-    Waiting,
-    Deploying,
-    Stepping,
-    Held,
-    Baking,
-    Done,
-    Aborting,
-    Aborted,
-    Undoing,
-    Undone,
-    Failed,
-}
-
-/// A verdict of a gate. Only `Pass` advances.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Measured and good.
-    Pass,
-    /// Measured and bad.
-    Fail,
-    /// Measured, neither.
-    Inconclusive,
-    /// Not measured: NaN, empty, stale, too few.
-    NoData,
 }
 
 /// One service of the release, or one workload found.

@@ -1,8 +1,34 @@
-//! The train as a whole: its id and its phase. What moves it from phase to phase is not here.
+//! The train: its id, its phases, and the machine that conducts it. `step` takes a state and one input and gives the next
+//! state and what to do outside; one concern a file in `train/`. Nothing here reads, sends, waits or knows a wire format.
+//! The rules are `train.md`; what must never happen is checked by `tests/campaign/`, which does not import this room.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::text::Text;
+
+pub mod auto;
+pub mod effect;
+pub mod event;
+mod expand;
+pub mod flags;
+pub mod hands;
+pub mod hold;
+pub mod journal;
+pub mod mutant;
+mod orders;
+mod outside;
+pub mod preflight;
+pub mod resolved;
+mod service;
+pub mod state;
+mod step;
+#[cfg(test)]
+mod tests;
+mod undo;
+pub mod why;
+
+pub use state::State;
+pub use step::{Role, step};
 
 /// Letters of a train id: no vowels, so that no id is a word, and none that is taken for another over the phone.
 const LETTERS: &[u8; 19] = b"BCDFGHJKMNPQRTVWXYZ";
@@ -11,7 +37,7 @@ const LETTERS: &[u8; 19] = b"BCDFGHJKMNPQRTVWXYZ";
 pub const TRAIN_ID_LETTERS: usize = 4;
 
 /// Phase of a train (design.md §6).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Recorded, not begun.

@@ -1,0 +1,117 @@
+//! Changes by somebody else: kubectl, GitOps self-heal, a controller's own abort, a deleted object. Seen by comparing what
+//! is read with what this train did; each is told once, and stops the train until a person answers.
+
+use super::event::{Reading, Spec};
+use super::mutant::Mutant;
+use super::resolved::ServiceId;
+use super::state::{Stage, State};
+use super::step::Out;
+use super::undo::{FIGHTS_MAX, alarm, stuck};
+use crate::text;
+
+/// Looks at a new reading beside the one before.
+pub(super) fn watch(state: &mut State, out: &mut Out, s: usize, old: Option<&Reading>) {
+    let Ok(id) = ServiceId::try_from(s) else { return };
+    let Some(r) = state.sight.desks[s].reading.clone() else { return };
+    let m = &state.memory.services[s];
+    if m.let_go || !state.memory.recorded || state.memory.closing.is_some() && m.stage != Stage::Undone {
+        return;
+    }
+    if state.plan.broken(Mutant::OutsideNotSeen) {
+        return;
+    }
+    let name = state.plan.service(id).name.clone();
+    let stamped = r.train.as_ref() == Some(&state.plan.uid);
+    if !stamped {
+        // It is taken under the train again.
+        state.sight.stamped = None;
+    }
+    let wiped = old.is_some_and(|o| o.uid == r.uid && o.train.as_ref() == Some(&state.plan.uid));
+    if !stamped && wiped && state.memory.closing.is_none() {
+        alarm(state, out, s, text!("{name}: another hand took the train's stamps away"));
+    }
+    let m = &state.memory.services[s];
+    if m.uid.as_ref().is_some_and(|uid| *uid != r.uid) && m.outside.is_none() {
+        seen(state, out, s, text!("{name}: was deleted and made anew by another hand"));
+        state.memory.services[s].uid = Some(r.uid.clone());
+        return;
+    }
+    let m = &state.memory.services[s];
+    let what = match m.stage {
+        Stage::Unchanged | Stage::Waiting if !m.touched && r.train.is_some() => {
+            let changed = r.spec == Spec::Other || Some(&r.current) != m.recorded.as_ref();
+            let by_us = r.spec == Spec::Pinned && m.stage == Stage::Waiting;
+            (changed && !by_us).then(|| text!("{name}: another hand deployed something else before its turn"))
+        }
+        Stage::Stepping | Stage::Baking | Stage::Done => {
+            if r.spec == Spec::Other {
+                Some(text!("{name}: another hand deployed something else over this train's version"))
+            } else if r.spec == Spec::Recorded {
+                Some(text!("{name}: another hand put the version before this train back"))
+            } else if r.observed && Some(&r.current) != m.deployed.as_ref() {
+                Some(text!("{name}: another hand deployed the pinned version in another way"))
+            } else {
+                None
+            }
+        }
+        Stage::Deploying | Stage::Aborting | Stage::Aborted | Stage::Waiting if r.spec == Spec::Other => {
+            Some(text!("{name}: another hand deployed something else"))
+        }
+        _ => None,
+    };
+    if let Some(what) = what {
+        if state.memory.services[s].outside.as_ref() != Some(&what) {
+            seen(state, out, s, what);
+        }
+        return;
+    }
+    // A hold that is not ours.
+    let foreign_hold = r.paused && r.hold.as_deref().is_none_or(|h| !super::hold::is_ours(state, h));
+    let was = old.is_some_and(|o| o.paused && o.hold == r.hold);
+    if foreign_hold
+        && !was
+        && state.memory.services[s].outside.is_none()
+        && !matches!(state.memory.services[s].stage, Stage::Undoing | Stage::Aborting | Stage::Aborted | Stage::Failed)
+        && !state.memory.services[s].loose
+        && super::hold::wanted(state, s).is_none()
+    {
+        seen(state, out, s, text!("{name}: another hand paused it"));
+        return;
+    }
+    if !r.paused {
+        state.memory.services[s].loose = false;
+    }
+    let reverted = r.spec != Spec::Recorded && old.is_none_or(|o| o.spec == Spec::Recorded);
+    if state.memory.services[s].stage == Stage::Undone && reverted {
+        let m = &mut state.memory.services[s];
+        m.fights += 1;
+        let fights = m.fights;
+        if !state.plan.broken(Mutant::FightNotAlarmed) {
+            alarm(state, out, s, text!("{name}: another hand reverted the undo ({fights})"));
+        }
+        state.memory.closing = None;
+        if fights > FIGHTS_MAX {
+            seen(state, out, s, text!("{name}: another hand reverts the undo again and again"));
+            stuck(state, s, text!("{name}: another hand reverts the undo again and again"));
+        } else {
+            // What was taken back goes back again, under the order by which it was.
+            state.set_stage(s, Stage::Undoing);
+        }
+    }
+}
+
+/// The object is not there.
+pub(super) fn gone(state: &mut State, out: &mut Out, s: usize) {
+    let name = &state.plan.services[s].name;
+    let what = text!("{name}: its workload is gone");
+    if state.memory.recorded && state.memory.services[s].outside.is_none() {
+        seen(state, out, s, what);
+    }
+}
+
+/// Remembers and tells an outside change.
+pub(super) fn seen(state: &mut State, out: &mut Out, s: usize, what: crate::core::text::Text) {
+    state.memory.services[s].outside = Some(what.clone());
+    state.touch();
+    alarm(state, out, s, what);
+}

@@ -1,0 +1,244 @@
+//! The train in small, and the journal: what was written is read back, and a replay comes to the same state. Whole trains under
+//! faults are `tests/campaign/`.
+
+use std::sync::Arc;
+
+use super::effect::{Change, Effect};
+use super::event::{At, Check, Event, Fact, Found, Input, Intent, Reading, Scope, Spec, Want};
+use super::flags::{RAMP, value_at};
+use super::resolved::{Abandon, Deploy, Kind, Resolved, Service, Setting, Times, Untimed, Wave};
+use super::state::Memory;
+use super::{Phase, Role, State, hands, journal, step, why};
+use crate::core::confirm::Order;
+use crate::core::elector::{Epoch, EpochMark};
+use crate::core::text::Text;
+
+fn plan() -> Resolved {
+    let service = |name: &str, wave, needs: &[u16]| Service {
+        name: name.into(),
+        version: "2.0.0".into(),
+        image: "r/x:2.0.0".into(),
+        kind: Kind::Rollout,
+        wave,
+        needs: needs.to_vec(),
+        untimed: Untimed::Gate,
+        synthetic: false,
+        commit: None,
+    };
+    Resolved {
+        release: "r1".into(),
+        uid: "t1".into(),
+        id: "QKZD".into(),
+        environment: "dev".into(),
+        captain: "ana".into(),
+        abandon: Abandon::Undo,
+        deploy: Deploy::Direct,
+        waves: vec![
+            Wave { services: vec![0], expand: false },
+            Wave { services: vec![1], expand: false },
+            Wave { services: vec![2], expand: false },
+        ],
+        services: vec![service("a", 0, &[]), service("b", 1, &[0]), service("c", 2, &[1])],
+        migrations: Vec::new(),
+        flags: Vec::new(),
+        policies: Vec::new(),
+        times: Times::default(),
+        broken: None,
+    }
+}
+
+fn reading(service: u16) -> Reading {
+    Reading {
+        uid: crate::text!("u{service}"),
+        version: 1,
+        generation: 1,
+        observed: true,
+        spec: Spec::Recorded,
+        current: "old".into(),
+        stable: "old".into(),
+        paused: false,
+        hold: None,
+        undo: None,
+        train: None,
+        epoch: None,
+        step: 2,
+        steps: 2,
+        pause: None,
+        weight: 0,
+        aborted: false,
+        full: false,
+        healthy: true,
+        fast: true,
+        mark: 0,
+        record: None,
+    }
+}
+
+struct Run {
+    state: State,
+    now: u64,
+    lines: Vec<String>,
+    effects: Vec<Effect>,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self { state: State::new(Arc::new(plan())), now: 0, lines: Vec::new(), effects: Vec::new() }
+    }
+
+    fn give(&mut self, event: Event) {
+        self.now += 100;
+        let wall = jiff::Timestamp::from_millisecond(1_759_320_000_000 + i64::try_from(self.now).unwrap()).unwrap();
+        let lease = EpochMark { number: 1, holder: "c1".into(), remaining: 9_000 };
+        let epoch = Epoch::replayed(1, "c1".into(), 9_000);
+        let input = Input { at: At { mono: self.now, wall }, lease: Some(lease), event };
+        self.lines.push(journal::line(&input));
+        let (state, effects) = step(self.state.clone(), Role::Conducting(&epoch), &input);
+        self.state = state;
+        for effect in &effects {
+            if let Effect::Keep(entry) = effect {
+                let entry = *entry;
+                self.effects.push(effect.clone());
+                self.give(Event::Kept(entry));
+            }
+        }
+        self.effects.extend(effects);
+    }
+
+    fn order(&mut self, id: u64, want: Want) {
+        let when = jiff::Timestamp::from_second(1_759_320_000).unwrap();
+        self.give(Event::Ordered(Intent { id, order: Order { who: "ana".into(), when, why: Text::default() }, want }));
+    }
+
+    fn read(&mut self, service: u16, change: impl Fn(&mut Reading)) {
+        let mut r = self.state.reading(service).map_or_else(|| reading(service), |r| (**r).clone());
+        r.version += 1;
+        change(&mut r);
+        self.give(Event::Read(service, Arc::new(r)));
+    }
+
+    fn start(&mut self) {
+        self.order(1, Want::Start);
+        for check in super::preflight::checks(self.state.plan()) {
+            self.give(Event::Fact(Fact { check, found: Found::Good("seen".into()) }));
+        }
+        for s in 0..3 {
+            self.read(s, |r| {
+                r.train = Some("t1".into());
+                r.epoch = Some((1, "c1".into()));
+                r.record = Some("old".into());
+            });
+        }
+        self.give(Event::StatusKept(self.state.memory().version));
+        self.give(Event::Tick);
+    }
+
+    fn deploys(&self) -> Vec<u16> {
+        let deploy = |e: &Effect| match e {
+            Effect::Forward(_, f) if matches!(f.change(), Change::Deploy { .. }) => Some(f.service()),
+            _ => None,
+        };
+        self.effects.iter().filter_map(deploy).collect()
+    }
+}
+
+#[test]
+fn the_first_wave_alone_is_deployed_and_all_waiting_says_why() {
+    let mut run = Run::new();
+    assert_eq!(why::train(&run.state), "somebody to start it");
+    run.start();
+    run.give(Event::Fact(Fact { check: Check::Burning(0), found: Found::Good("0.1 %".into()) }));
+    run.give(Event::Tick);
+    assert_eq!(run.deploys(), [0]);
+    assert_eq!(run.state.phase(), Phase::Rolling);
+    assert_eq!(why::service(&run.state, 1), "a");
+    assert_eq!(why::service(&run.state, 2), "b");
+    assert_eq!(why::train(&run.state), "a of wave 0");
+}
+
+#[test]
+fn nothing_goes_forward_without_a_check_that_has_an_answer() {
+    let mut run = Run::new();
+    run.order(1, Want::Start);
+    for check in super::preflight::checks(run.state.plan()) {
+        if check != Check::WayBack(2) {
+            run.give(Event::Fact(Fact { check, found: Found::Good("seen".into()) }));
+        }
+    }
+    run.give(Event::Tick);
+    assert!(!run.effects.iter().any(|e| matches!(e, Effect::Forward(..))));
+    assert_eq!(why::train(&run.state), "the answer to WayBack(2)");
+    assert_eq!(why::people(&run.state).len(), 1, "somebody is named who can help");
+    run.give(Event::Fact(Fact { check: Check::WayBack(2), found: Found::Refuse("image gone".into()) }));
+    assert!(run.state.memory().ended.is_some());
+}
+
+#[test]
+fn hands_without_a_lease_take_back_and_move_nothing_forward() {
+    let mut run = Run::new();
+    run.start();
+    run.read(0, |r| {
+        r.spec = Spec::Pinned;
+        r.current = "new".into();
+        r.step = 1;
+        r.weight = 25;
+        r.healthy = false;
+    });
+    let memory: Memory = serde_json::from_str(&serde_json::to_string(run.state.memory()).unwrap()).unwrap();
+    assert_eq!(&memory, run.state.memory(), "a status is read back as it was written");
+    let mut state = State::resume(run.state.plan().clone(), memory);
+    let when = jiff::Timestamp::from_second(1_759_320_000).unwrap();
+    let order = Order { who: "bo".into(), when, why: Text::default() };
+    let undo = Intent { id: 9, order, want: Want::Undo(Scope::All) };
+    let mut effects = Vec::new();
+    for event in [Event::Read(0, run.state.reading(0).unwrap().clone()), Event::Ordered(undo)] {
+        let input = Input { at: At { mono: 5, wall: when }, lease: None, event };
+        let (next, more) = step(state, Role::Hands, &input);
+        state = next;
+        effects.extend(more);
+    }
+    let changes: Vec<_> = effects
+        .iter()
+        .filter_map(|e| match e {
+            Effect::Safe(_, s) => Some(s.change()),
+            Effect::Forward(..) => panic!("{e:?}"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(changes, [&Change::Restore]);
+}
+
+#[test]
+fn a_journal_is_read_back_and_a_replay_comes_to_the_same_memory() {
+    let mut run = Run::new();
+    run.start();
+    run.give(Event::Fact(Fact { check: Check::Burning(0), found: Found::Good("0.1 %".into()) }));
+    run.give(Event::Tick);
+    run.order(7, Want::Undo(Scope::All));
+    let again = journal::replay(run.state.plan().clone(), run.lines.iter().map(String::as_str)).unwrap();
+    assert_eq!(again.memory(), run.state.memory());
+    assert!(journal::read(3, "{").is_err_and(|why| why.contains("line 3")));
+}
+
+#[test]
+fn a_flag_walks_its_way_in_shares_in_either_direction() {
+    let walk = |from: u8, to: u8| -> Vec<Setting> {
+        (0..RAMP.len()).map(|n| value_at(&Setting::Percent(from), &Setting::Percent(to), n)).collect()
+    };
+    assert_eq!(walk(0, 100), [1, 5, 25, 100].map(Setting::Percent));
+    assert_eq!(walk(100, 0), [99, 95, 75, 0].map(Setting::Percent));
+    assert_eq!(walk(0, 10), [1, 1, 3, 10].map(Setting::Percent));
+    let variant = Setting::Variant("b".into());
+    assert_eq!(value_at(&Setting::Variant("a".into()), &variant, 0), variant);
+}
+
+#[test]
+fn a_cockpit_acts_when_nobody_else_does() {
+    let hands = hands::Hands::new(10_000);
+    assert!(!hands.due(12_900, false, 12_900, false), "the conductor has three seconds");
+    assert!(hands.due(13_000, false, 13_000, false), "it did not take it in");
+    assert!(!hands.due(14_900, true, 9_000, false));
+    assert!(hands.due(15_100, true, 9_000, true), "it took it in and fell silent");
+    assert!(!hands.due(60_000, true, 58_000, true));
+    assert!(hands.due(60_000, true, 58_000, false), "it lives, and nothing of it arrives");
+}

@@ -1,0 +1,35 @@
+//! The words of gates and of services on their way, as every room uses them (design §2, §6). What they follow from is not here.
+
+use serde::{Deserialize, Serialize};
+
+/// Where a service stands in the train. Words of design §6.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[allow(missing_docs)]
+pub enum TrainPhase {
+    Unchanged,
+    Waiting,
+    Deploying,
+    Stepping,
+    Held,
+    Baking,
+    Done,
+    Aborting,
+    Aborted,
+    Undoing,
+    Undone,
+    Failed,
+}
+
+/// A verdict of a gate. Only `Pass` advances.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Measured and good.
+    Pass,
+    /// Measured and bad.
+    Fail,
+    /// Measured, neither.
+    Inconclusive,
+    /// Not measured: NaN, empty, stale, too few.
+    NoData,
+}
