@@ -1583,7 +1583,12 @@ impl<'s> World<'s> {
                 self.intents.push(one.intent.clone());
                 self.tell_all(Event::Ordered(one.intent.clone()));
             }
-            let Some((memory, _)) = self.status.clone() else { continue };
+            let memory = match &self.status {
+                Some((memory, _)) => memory.clone(),
+                // No status: what was recorded lies beside the workloads.
+                None if self.over_since.is_none() => Arc::new(State::new(self.plan.clone()).memory().clone()),
+                None => continue,
+            };
             if memory.ended.is_some() {
                 continue;
             }

@@ -184,6 +184,7 @@ fn accept(state: &mut State, service: ServiceId) -> Result<(), Text> {
         return Err(text!("{name} is back on the version before this train: t tries it again, u undoes"));
     }
     m.outside = None;
+    state.sight.desks[s].refusals = 0;
     m.loose = r.paused;
     if r.spec == Spec::Other || untouched && (undoing || Some(&r.current) != m.recorded.as_ref()) {
         m.let_go = true;

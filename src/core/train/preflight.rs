@@ -98,6 +98,7 @@ pub(super) fn decide(state: &mut State, out: &mut Out, _epoch: &Epoch) {
             let Some(wall) = out.wall() else { return };
             state.memory.started = Some(wall);
             state.memory.phase = Phase::Rolling;
+            state.memory.preflight_ms = 0;
             if state.plan.waves.first().is_some_and(|w| w.expand) {
                 state.memory.phase = Phase::Expanding;
             }
@@ -166,7 +167,13 @@ pub(super) fn stamped(state: &mut State, out: &mut Out, epoch: &Epoch) -> bool {
     }
     state.sight.stamped = Some((epoch.number(), epoch.holder().clone()));
     if !state.memory.recorded && !record(state, out) {
-        return false;
+        // What moves cannot be recorded: a person is waited for, then the train does not set off.
+        state.memory.preflight_ms += out.passed;
+        if state.memory.preflight_ms >= state.plan.times.page && state.memory.closing.is_none() {
+            state.memory.closing = Some(Ended::Refused);
+            state.touch();
+        }
+        return state.memory.closing.is_some();
     }
     // What was recorded must be durable before anything rests on it.
     true
@@ -177,6 +184,19 @@ pub(super) fn used_up(state: &mut State, out: &mut Out, epoch: &Epoch, number: u
     if state.sight.used_up != epoch.number() {
         state.sight.used_up = epoch.number();
         out.effects.push(Effect::EpochUsedUp(number));
+    }
+}
+
+/// What hands go by where no status says what was recorded: the records themselves.
+pub(super) fn adopt(state: &mut State) {
+    for s in state.ids() {
+        let Some(r) = &state.sight.desks[s].reading else { continue };
+        if let (None, Some(record)) = (&state.memory.services[s].recorded, &r.record) {
+            state.memory.services[s].recorded = Some(record.clone());
+            state.memory.services[s].uid = Some(r.uid.clone());
+            state.memory.recorded = true;
+            state.memory.phase = Phase::Rolling;
+        }
     }
 }
 

@@ -331,7 +331,7 @@ pub(super) fn close(state: &mut State, out: &mut Out, epoch: &Epoch) {
     }
     if all {
         let tell = if end == Ended::Completed { Tell::Finished } else { Tell::RolledBack };
-        if !state.memory.told.contains(&tell) {
+        if end != Ended::Refused && !state.memory.told.contains(&tell) {
             state.memory.told.push(tell);
             out.effects.push(Effect::Tell(tell));
         }

@@ -63,6 +63,9 @@ pub fn step(mut state: State, role: Role<'_>, input: &Input) -> (State, Vec<Effe
         keep_status(&mut state, &mut out, role);
         return (state, out.effects);
     }
+    if matches!(role, Role::Hands) && !state.memory.recorded {
+        preflight::adopt(&mut state);
+    }
     for s in state.ids() {
         service::advance(&mut state, &mut out, s);
     }
@@ -310,7 +313,7 @@ fn take_answer(state: &mut State, out: &mut Out, token: u64, answer: &Answer) {
         }
         if let Answer::Refused(why) = answer {
             desk.refusals += 1;
-            refused(state, s, why);
+            refused(state, out, s, why);
         }
         out.effects.push(Effect::Read(id));
         return;
@@ -328,14 +331,20 @@ fn take_answer(state: &mut State, out: &mut Out, token: u64, answer: &Answer) {
         && let Some(s) = state.sight.desks.iter().position(|d| d.safe_token == token)
     {
         state.sight.desks[s].refusals += 1;
-        refused(state, s, why);
+        refused(state, out, s, why);
     }
 }
 
-fn refused(state: &mut State, s: usize, why: &Text) {
+fn refused(state: &mut State, out: &mut Out, s: usize, why: &Text) {
     state.sight.desks[s].denied = Some(why.clone());
-    let back = matches!(state.memory.services[s].stage, Stage::Undoing | Stage::Failed);
-    if back && state.sight.desks[s].refusals >= REFUSALS {
+    if state.sight.desks[s].refusals < REFUSALS {
+        return;
+    }
+    if matches!(state.memory.services[s].stage, Stage::Undoing | Stage::Failed) {
         undo::stuck(state, s, why.clone());
+    } else if state.memory.recorded && state.memory.closing.is_none() && state.memory.services[s].outside.is_none() {
+        let name = &state.plan.services[s].name;
+        let what = crate::text!("{name}: the server refuses every write: {why}");
+        outside::seen(state, out, s, what);
     }
 }

@@ -203,7 +203,8 @@ pub fn people(state: &State) -> Vec<Wait> {
     if state.memory.phase == Phase::Planned {
         all.push(Wait { who: who.clone(), what: text!("start it: s"), left: 0, service: None });
     }
-    if state.memory.phase == Phase::Preflight && state.memory.closing.is_none() {
+    let unrecorded = state.memory.phase != Phase::Planned && !state.memory.recorded;
+    if unrecorded && state.memory.closing.is_none() {
         let left = page.saturating_sub(state.memory.preflight_ms);
         all.push(Wait { who: who.clone(), what: train(state), left, service: None });
     }
