@@ -906,7 +906,8 @@ impl<'s> World<'s> {
         self.oracle.ordered(now, intent.id, ordered);
         match &intent.want {
             Want::Undo(Scope::All) => self.oracle.owed(now, true, intent.id >> 63 == 0, &self.workloads),
-            Want::Hold(None, _) => self.oracle.owed(now, false, intent.id >> 63 == 0, &self.workloads),
+            // What the conductor holds by itself it also lets go by itself.
+            Want::Hold(None, _) if intent.id >> 63 == 0 => self.oracle.owed(now, false, true, &self.workloads),
             _ => {}
         }
         self.note(|| format!("ORDER {:x} {} {:?}", intent.id, intent.order.who, intent.want));

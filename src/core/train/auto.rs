@@ -180,6 +180,21 @@ fn flag_first(state: &mut State, out: &mut Out, why: &Text) -> bool {
 
 /// What cannot be judged.
 fn unsure(state: &mut State, out: &mut Out) {
+    // A gate that decides nothing any more holds nothing any more.
+    let (memory, plan) = (&mut state.memory, &state.plan);
+    let flags = memory.phase == Phase::Flags;
+    let services = &memory.services;
+    memory.holds.retain(|h| match h.why {
+        HoldFor::NoData(s) | HoldFor::Inconclusive(s) => {
+            let listed = flags && plan.flags.iter().any(|f| f.services.contains(&s));
+            let judged = matches!(
+                services[usize::from(s)].stage,
+                Stage::Stepping | Stage::Baking | Stage::Aborting | Stage::Aborted
+            );
+            judged || listed
+        }
+        _ => true,
+    });
     let now = state.sight.now;
     for s in state.ids() {
         let Ok(id) = ServiceId::try_from(s) else { return };

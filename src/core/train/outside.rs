@@ -54,6 +54,19 @@ pub(super) fn watch(state: &mut State, out: &mut Out, s: usize, old: Option<&Rea
                 None
             }
         }
+        Stage::Aborted
+            if m.abort.is_none()
+                && !m.retry
+                && r.spec == Spec::Pinned
+                && !r.aborted
+                && r.observed
+                && m.deployed.as_ref() == Some(&r.current) =>
+        {
+            // It walks again by another hand's word: it is held and judged as any other.
+            state.memory.services[s].passed = 0;
+            state.set_stage(s, Stage::Stepping);
+            Some(text!("{name}: another hand lets the aborted version go on"))
+        }
         Stage::Deploying | Stage::Aborting | Stage::Aborted | Stage::Waiting if r.spec == Spec::Other => {
             Some(text!("{name}: another hand deployed something else"))
         }
@@ -75,7 +88,13 @@ pub(super) fn watch(state: &mut State, out: &mut Out, s: usize, old: Option<&Rea
         && !state.memory.services[s].loose
         && super::hold::wanted(state, s).is_none()
     {
-        seen(state, out, s, text!("{name}: another hand paused it"));
+        // What was taken back is made so again; it was not over before it was told.
+        if state.memory.services[s].stage == Stage::Undone && state.memory.undo.is_some() {
+            state.memory.closing = None;
+            alarm(state, out, s, text!("{name}: another hand paused it after it was taken back"));
+        } else {
+            seen(state, out, s, text!("{name}: another hand paused it"));
+        }
         return;
     }
     if !r.paused {

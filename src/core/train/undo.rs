@@ -134,7 +134,8 @@ fn take_back(state: &mut State, out: &mut Out, s: usize) {
     let Some(intent) = state.memory.undo.as_ref().map(|u| u.id).or(state.memory.services[s].undone_by) else { return };
     let patience = state.memory.services[s].patience + out.passed;
     state.memory.services[s].patience = patience;
-    if patience > state.plan.times.undo_patience && state.memory.services[s].stage == Stage::Undoing {
+    let late = patience > state.plan.times.undo_patience && !state.plan.broken(Mutant::NeverGivesUp);
+    if late && state.memory.services[s].stage == Stage::Undoing {
         let why = missing(state, s, &r);
         stuck(state, s, why);
     }
@@ -344,7 +345,10 @@ pub(super) fn settle(state: &mut State, out: &mut Out) {
         .zip(&state.sight.flags)
         .all(|(flag, read)| !flag.back || read.as_ref().is_some_and(|r| Some(&r.value) == flag.recorded.as_ref()))
         || state.plan.broken(Mutant::FlagsNotTakenBack);
-    let down = state.memory.jobs.iter().all(|j| !j.down || j.reading == super::event::JobReading::DownDone);
+    let down =
+        state.memory.jobs.iter().all(|j| {
+            !j.down || matches!(j.reading, super::event::JobReading::DownDone | super::event::JobReading::Absent)
+        });
     if !all || !flags || !down {
         state.sight.last_look = None;
         return;
