@@ -11,6 +11,7 @@ pub mod graph;
 pub mod guard;
 pub mod image;
 pub mod intent;
+pub mod judge;
 pub mod layout;
 pub mod manifest;
 pub mod migration;

@@ -29,6 +29,19 @@ pub enum Ground {
         /// Until when the waiver holds; none for one act.
         until: Option<Timestamp>,
     },
+    /// A gate could not decide, and a person did.
+    Overruled {
+        /// Which gate.
+        policy: Text,
+        /// What it said.
+        said: Text,
+        /// Who decided.
+        by: Text,
+        /// Why.
+        reason: Text,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// Proof that something may move forward.
@@ -36,8 +49,9 @@ pub enum Ground {
 pub struct Verified(Ground);
 
 impl Verified {
-    /// A check that passed. A check without evidence proves nothing and is refused.
-    pub fn passed(policy: Text, evidence: Text, at: Timestamp) -> Result<Self, Refusal> {
+    /// A check that passed. A check without evidence proves nothing and is refused. Only the core makes one: a judge from its
+    /// pass (`judge::verdict`), a checklist from its checks.
+    pub(in crate::core) fn passed(policy: Text, evidence: Text, at: Timestamp) -> Result<Self, Refusal> {
         if evidence.trim().is_empty() {
             return Err(Refusal {
                 why: crate::text!("{policy} has no evidence"),
@@ -61,6 +75,20 @@ impl Verified {
             return refuse(crate::text!("the waiver of {policy} by {by} ended {until}"));
         }
         Ok(Self(Ground::Waived { policy, by, reason, until: Some(until) }))
+    }
+
+    /// A person's word over a gate that could not decide. Refused when nobody is named or no reason is given. Only a judge
+    /// makes one (`judge::verdict`), which knows whether its gate may be overruled.
+    pub(in crate::core) fn overruled(policy: Text, said: Text, order: &Order) -> Result<Self, Refusal> {
+        if order.who.trim().is_empty() || order.why.trim().is_empty() {
+            return Err(Refusal {
+                why: crate::text!("{policy} says {said}; approving it needs a name and a reason"),
+                hint: Text::scrub("give --reason"),
+                already: false,
+            });
+        }
+        let (by, reason, at) = (order.who.clone(), order.why.clone(), order.when);
+        Ok(Self(Ground::Overruled { policy, said, by, reason, at }))
     }
 
     /// A person's own word for one act on one workload: shown as UNVERIFIED (`train.md` §2, *By hand*). An order that names
@@ -91,6 +119,9 @@ impl Verified {
     pub fn says(&self) -> Text {
         match &self.0 {
             Ground::Passed { policy, evidence, .. } => crate::text!("{policy}: {evidence}"),
+            Ground::Overruled { policy, said, by, reason, .. } => {
+                crate::text!("override of {policy} ({said}), {by}: {reason}")
+            }
             Ground::Waived { policy, by, reason, until } => {
                 let mark = if until.is_none() { "UNVERIFIED, " } else { "waived: " };
                 let reason = if reason.is_empty() { "no reason given" } else { reason.as_str() };

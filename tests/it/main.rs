@@ -8,6 +8,7 @@ mod conformance;
 mod engine;
 mod flags;
 mod gates;
+mod guard_campaign;
 mod objects;
 mod plan;
 mod screens;
