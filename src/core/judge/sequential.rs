@@ -216,9 +216,9 @@ impl Before {
         let start = self.onsets.spend(over);
         let (errors, successes) = (counts.errors, counts.requests - counts.errors);
         for cell in &mut self.cells {
-            for n in 0..LOOKED_FOR {
-                let gain = errors * cell.error[n] + successes * cell.success[n];
-                cell.wealth[n] = ((cell.wealth[n] + start) * gain.exp()).min(WEALTH_MAX);
+            for ((wealth, error), success) in cell.wealth.iter_mut().zip(cell.error).zip(cell.success) {
+                let gain = errors * error + successes * success;
+                *wealth = ((*wealth + start) * gain.exp()).min(WEALTH_MAX);
             }
         }
     }

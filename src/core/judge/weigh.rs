@@ -158,14 +158,15 @@ impl Judge {
             }
         }
         let said = self.weigh_errors(&held, arm, part, findings, out);
-        let fast = self.weigh_speed(&held, arm, n, counts, findings);
         if self.stale(at, findings) {
-            // Old numbers may still fail, but what is missing now is missing. A new series takes a scrape or two to appear.
+            // What was counted may still fail, but what is missing now is missing, and one old percentile is not several
+            // running. A new series takes a scrape or two to appear.
             let scrape = self.scrapes.interval().unwrap_or(settings.evaluate);
             let begun = self.flight.as_ref().map_or(Duration::MAX, |f| at.saturating_sub(f.since));
             out.settling &= begun <= (scrape + settings.evaluate) * 2;
             return Text::default();
         }
+        let fast = self.weigh_speed(&held, arm, n, counts, findings);
         self.weigh_amount(&held, arm, n, findings);
         text!("{said}{fast}; {} s", held.covered.as_secs())
     }
