@@ -289,8 +289,10 @@ pub fn clean_train(seed: u64, arms: Arms, rps: f64, base: f64, kayenta: bool) ->
         let own: Vec<usize> = (first..first + wave).collect();
         first += wave;
         for &i in &own {
-            let _ = services[i].judge.measure_baseline(services[i].at);
-            services[i].judge.hear(services[i].at, News::Deployed);
+            let at = services[i].at;
+            // The first one stands where this one cannot be taken.
+            let _ = services[i].judge.measure_baseline(at);
+            services[i].judge.hear(at, News::Deployed);
             let normal = services[i].judge.baseline().unwrap().counts.rate();
             peers[i] = Some(Peers::new(normal, kayenta));
         }
@@ -321,7 +323,8 @@ pub fn clean_train(seed: u64, arms: Arms, rps: f64, base: f64, kayenta: bool) ->
                         2 => services[i].set_weight(1.0),
                         _ => {
                             services[i].weight = 0.0;
-                            services[i].judge.hear(services[i].at, News::Landed);
+                            let at = services[i].at;
+                            services[i].judge.hear(at, News::Landed);
                             if let Some(peers) = peers[i].take() {
                                 run.bare |= peers.bare;
                                 run.kayenta_peeking |= peers.kayenta_peeking;

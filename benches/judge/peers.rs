@@ -29,6 +29,11 @@ fn statistic(x: &[f64], y: &[f64], shift: f64) -> f64 {
     if variance <= 0.0 { 0.0 } else { (d - correction) / variance.sqrt() }
 }
 
+/// The estimate: the middle of where the statistic is 0, which is the median of all differences.
+fn estimate(x: &[f64], y: &[f64]) -> f64 {
+    (root(x, y, 0.0) + root(x, y, -1e-9)) / 2.0
+}
+
 /// Where the statistic crosses `z`, by halving: it falls as the shift rises.
 fn root(x: &[f64], y: &[f64], z: f64) -> f64 {
     let min = |v: &[f64]| v.iter().copied().fold(f64::INFINITY, f64::min);
@@ -49,7 +54,7 @@ fn root(x: &[f64], y: &[f64], z: f64) -> f64 {
 
 /// The interval at this normal quantile, and the estimate.
 pub fn shift(experiment: &[f64], control: &[f64], z: f64) -> (f64, f64, f64) {
-    (root(experiment, control, z), root(experiment, control, -z), root(experiment, control, 0.0))
+    (root(experiment, control, z), root(experiment, control, -z), estimate(experiment, control))
 }
 
 /// True when the rule calls the experiment too high.
@@ -58,5 +63,5 @@ pub fn kayenta_is_high(experiment: &[f64], control: &[f64]) -> bool {
     if statistic(experiment, control, 0.0) <= Z {
         return false;
     }
-    root(experiment, control, Z) > TOLERANCE * root(experiment, control, 0.0).abs()
+    root(experiment, control, Z) > TOLERANCE * estimate(experiment, control).abs()
 }
