@@ -40,8 +40,9 @@ const USAGE_LINES_MAX: usize = 100;
 /// Opens the metric store at an address that the operator named.
 pub type MetricsAt = Box<dyn Fn(&str) -> Result<Arc<dyn Metrics>, Fault> + Send + Sync>;
 
-/// Reaches the simulated cluster that answers behind this router, and its metric store, through the adapters for real ones.
-pub type RehearsalAt = Arc<dyn Fn(Router, &str) -> (Arc<dyn Cluster>, Arc<dyn Metrics>) + Send + Sync>;
+/// Reaches the simulated cluster that answers behind this router, and its metric store, through the adapters for real ones;
+/// with a namespace, and the seed of what a client leaves to chance.
+pub type RehearsalAt = Arc<dyn Fn(Router, &str, u64) -> (Arc<dyn Cluster>, Arc<dyn Metrics>) + Send + Sync>;
 
 /// The flag file at a path.
 pub type FlagFileAt = Box<dyn Fn(&Path) -> Arc<dyn FlagFile> + Send + Sync>;

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         journal: Box::new(|path| Ok(Arc::new(FileJournal::open(path)?))),
         metrics: Box::new(|address| Ok(Arc::new(Prometheus::at(address)?))),
         conditions: Arc::new(Conditions::default()),
-        rehearsal: Arc::new(|router, namespace| {
+        rehearsal: Arc::new(|router, namespace, seed| {
             let metrics = Prometheus::within(router.clone(), prometheus::PREFIX);
             let name = Text::scrub("rehearsal");
             let identity = Identity {
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
                 user: "captain".into(),
                 namespace: Text::scrub(namespace),
             };
-            (Arc::new(Kubernetes::over(kube::Client::new(router, namespace), identity)), Arc::new(metrics))
+            (Arc::new(Kubernetes::seeded(kube::Client::new(router, namespace), identity, seed)), Arc::new(metrics))
         }),
         flag_file: Box::new(|path| Arc::new(FlagFile::at(path))),
     }))

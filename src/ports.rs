@@ -204,18 +204,21 @@ pub trait Conditions: Send + Sync {
     fn holds<'a>(&'a self, condition: &'a str, value: &'a Sample) -> Fut<'a, Result<bool, Text>>;
 }
 
-/// What time it is. The core never asks; the engine does, through this.
+/// What time it is, and waiting for it to pass. The core never asks; the engine does, through this alone: a rehearsal's time
+/// may run faster than the machine's, and everything that waits in it waits in its time.
 pub trait Clock: Send + Sync {
     /// Wall clock.
     fn now(&self) -> Timestamp;
     /// Time that only runs forward, from an arbitrary start.
     fn monotonic(&self) -> Duration;
+    /// Ends when this much of that time has passed.
+    fn sleep(&self, duration: Duration) -> Fut<'_, ()>;
 }
 
 /// The local journal: what was ordered and done from here, one JSON object a line.
 pub trait Journal: Send + Sync {
-    /// Durable when it returns.
-    fn append(&self, line: &serde_json::Value) -> Result<(), Fault>;
+    /// Durable when it ends; lines of one writer stay in order.
+    fn append(&self, line: serde_json::Value) -> Fut<'_, Result<(), Fault>>;
 }
 
 /// A flagd flag definition file.

@@ -17,6 +17,7 @@ pub mod scenario;
 pub mod score;
 pub mod series;
 pub mod serve;
+pub mod signal;
 pub mod store;
 pub mod traffic;
 pub mod world;

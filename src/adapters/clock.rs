@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::ports::Clock;
+use crate::ports::{Clock, Fut};
 
 /// Wall clock and monotonic clock of the machine.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,10 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> Fut<'_, ()> {
+        Box::pin(tokio::time::sleep(duration))
     }
 }
 

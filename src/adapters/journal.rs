@@ -3,19 +3,19 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
 use crate::core::text::Text;
-use crate::ports::{Fault, FaultKind, Journal};
+use crate::ports::{Fault, FaultKind, Fut, Journal};
 use crate::text;
 
 /// A journal file, opened for appending.
 #[derive(Debug)]
 pub struct FileJournal {
     path: PathBuf,
-    file: Mutex<File>,
+    file: Arc<Mutex<File>>,
 }
 
 impl FileJournal {
@@ -33,7 +33,7 @@ impl FileJournal {
             options.mode(0o600);
         }
         let file = options.open(path).map_err(fault)?;
-        Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
+        Ok(Self { path: path.to_owned(), file: Arc::new(Mutex::new(file)) })
     }
 
     /// Where it is.
@@ -43,12 +43,20 @@ impl FileJournal {
 }
 
 impl Journal for FileJournal {
-    fn append(&self, line: &Value) -> Result<(), Fault> {
+    fn append(&self, line: Value) -> Fut<'_, Result<(), Fault>> {
         // One write a line: with O_APPEND two processes cannot mix their lines.
         let mut bytes = line.to_string().into_bytes();
         bytes.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        file.write_all(&bytes).and_then(|()| file.sync_data()).map_err(|why| fault(&self.path, &why))
+        let file = Arc::clone(&self.file);
+        // A disk may take its time: the loop that orders does not wait for it on its own thread.
+        let written = tokio::task::spawn_blocking(move || {
+            let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            file.write_all(&bytes).and_then(|()| file.sync_data())
+        });
+        Box::pin(async move {
+            let written = written.await.unwrap_or_else(|broken| Err(std::io::Error::other(broken)));
+            written.map_err(|why| fault(&self.path, &why))
+        })
     }
 }
 
@@ -66,12 +74,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[test]
-    fn lines_are_appended_and_survive_reopening() {
+    #[tokio::test]
+    async fn lines_are_appended_and_survive_reopening() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state/footplate/journal.jsonl");
-        FileJournal::open(&path).unwrap().append(&json!({"did": "pause\nx"})).unwrap();
-        FileJournal::open(&path).unwrap().append(&json!({"did": "resume"})).unwrap();
+        FileJournal::open(&path).unwrap().append(json!({"did": "pause\nx"})).await.unwrap();
+        FileJournal::open(&path).unwrap().append(json!({"did": "resume"})).await.unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"did\":\"pause\\nx\"}\n{\"did\":\"resume\"}\n");
     }
 

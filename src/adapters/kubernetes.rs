@@ -39,7 +39,12 @@ impl Kubernetes {
 
     /// Over a client that exists already, known by this identity.
     pub fn over(client: kube::Client, identity: Identity) -> Self {
-        Self { wire: Arc::new(Wire::over(client, identity)) }
+        Self::seeded(client, identity, wire::seed())
+    }
+
+    /// The same with the seed of what is left to chance: the length of watches and pauses.
+    pub fn seeded(client: kube::Client, identity: Identity, seed: u64) -> Self {
+        Self { wire: Arc::new(Wire::over(client, identity, seed)) }
     }
 }
 

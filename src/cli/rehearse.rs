@@ -191,7 +191,7 @@ fn open(
     let (name, faults) = (Text::scrub(&scenario.name), faults_of(&scenario, args.seed));
     let namespace = Text::scrub(&scenario.base.namespace);
     let world = World::open(scenario, args.seed, wednesday()).map_err(damaged)?;
-    let (cluster, metrics) = connect(serve::router(&world, faults), &namespace);
+    let (cluster, metrics) = connect(serve::router(&world, faults), &namespace, args.seed);
     let identity = cluster.identity();
     let scope = Scope {
         place: Where {
@@ -307,8 +307,7 @@ async fn headless(
     };
     let max = !matches!(args.speed, Some(Speed::Times(_)));
     let inner = Arc::clone(&wiring.conditions);
-    // Virtual time jumps when nobody has work; a condition that is being evaluated elsewhere is work.
-    let conditions: Arc<dyn Conditions> = if max { Arc::new(HoldsTime(inner)) } else { inner };
+    let conditions: Arc<dyn Conditions> = if max { Arc::new(AtOnce(inner)) } else { inner };
     let play = async move {
         let stage = open(scenario, &args, speed, write, &connect, journal, conditions)?;
         let Stage { world, clock, engine, driver } = stage;
@@ -316,12 +315,16 @@ async fn headless(
         let drain = tokio::spawn(async move { while reports.recv().await.is_some() {} });
         let driving = Arc::new(AtomicBool::new(true));
         let conducted = conduct(snapshots, intents, world.clone(), Arc::clone(&clock), driving);
-        let result = tokio::time::timeout(GIVEN_UP_AFTER, conducted).await;
+        let result = tokio::select! {
+            biased;
+            result = conducted => result,
+            () = clock.sleep(GIVEN_UP_AFTER) => None,
+        };
         // Traffic is counted by the second: the last change must have met some before it is judged.
-        tokio::time::sleep(SETTLED_AFTER).await;
+        clock.sleep(SETTLED_AFTER).await;
         let score = match result {
-            Ok(Some((result, why))) => Ok((world.lock().score(result), why)),
-            Ok(None) | Err(_) => Err(damaged("the captain came to no end")),
+            Some((result, why)) => Ok((world.lock().score(result), why)),
+            None => Err(damaged("the captain came to no end")),
         };
         ended.abort();
         drain.abort();
@@ -335,7 +338,7 @@ async fn headless(
         play.await?
     };
     let score: Score = score.ok_or_else(|| damaged("nobody kept the score"))?;
-    for line in lines.in_order() {
+    for line in lines.all() {
         console.data(&format!("{line}\n"))?;
     }
     console.talk(&format!("{why}\n"));
@@ -385,8 +388,9 @@ async fn conduct(
             }
         }
         tokio::select! {
+            biased;
             changed = snapshots.changed() => changed.ok()?,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = clock.sleep(LOOK_EVERY) => {}
         }
     }
 }
@@ -417,32 +421,27 @@ fn confirmed(given: &CaptainOrder, snapshot: &Snapshot, id: u64, clock: &Rehears
 struct Lines(Mutex<Vec<Value>>);
 
 impl Lines {
-    /// By time, then by text: what happened at one moment has no order of its own.
-    fn in_order(&self) -> Vec<Value> {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        lines.sort_by_cached_key(|line| (line["at"].to_string(), line.to_string()));
-        lines
+    fn all(&self) -> Vec<Value> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Journal for Lines {
-    fn append(&self, line: &Value) -> Result<(), Fault> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
-        Ok(())
+    fn append(&self, line: Value) -> Fut<'_, Result<(), Fault>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
-/// Evaluates conditions so that paused time waits for the answer.
-struct HoldsTime(Arc<dyn Conditions>);
+/// Evaluates conditions while everything else stands still: on a clock that jumps an evaluation takes no time, and nothing
+/// may happen before or after it according to how long it took.
+struct AtOnce(Arc<dyn Conditions>);
 
-impl Conditions for HoldsTime {
+impl Conditions for AtOnce {
     fn holds<'a>(&'a self, condition: &'a str, value: &'a Sample) -> Fut<'a, Result<bool, Text>> {
-        let (inner, condition, value) = (Arc::clone(&self.0), condition.to_owned(), value.clone());
         let here = tokio::runtime::Handle::current();
-        Box::pin(async move {
-            // Tokio does not jump ahead while a blocking task runs.
-            let task = tokio::task::spawn_blocking(move || here.block_on(inner.holds(&condition, &value)));
-            task.await.unwrap_or_else(|panic| Err(text!("the condition was not evaluated: {panic}")))
-        })
+        let answer = std::thread::scope(|scope| scope.spawn(|| here.block_on(self.0.holds(condition, value))).join());
+        let answer = answer.unwrap_or_else(|_| Err("the condition was not evaluated: its thread broke off".into()));
+        Box::pin(std::future::ready(answer))
     }
 }

@@ -19,7 +19,7 @@ use crate::core::object::{ObjectKind, ObjectRef};
 use crate::core::snapshot::WriteMode;
 use crate::core::text::Text;
 use crate::core::verb::{Facts, Next, Procedure};
-use crate::ports::{Clock, Cluster, Fault, FaultKind, Journal};
+use crate::ports::{Clock, Cluster, Fault, FaultKind, Fut, Journal};
 use crate::text;
 
 /// How long an order may take until it is read back; then its outcome is called unknown.
@@ -63,8 +63,8 @@ pub struct Driver {
 pub struct NoJournal(pub Fault);
 
 impl Journal for NoJournal {
-    fn append(&self, _: &Value) -> Result<(), Fault> {
-        Err(self.0.clone())
+    fn append(&self, _: Value) -> Fut<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Err(self.0.clone())))
     }
 }
 
@@ -143,10 +143,15 @@ impl Driver {
             let lines: Vec<Value> = stream::iter(work).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await.concat();
             if !lines.is_empty() {
                 let journal = Arc::clone(&self.journal);
-                alongside.spawn_blocking(move || lines.iter().for_each(|line| drop(journal.append(line))));
+                alongside.spawn(async move {
+                    for line in lines {
+                        // A safe effect is never held up by its entry; one that cannot be written is lost.
+                        let _ = journal.append(line).await;
+                    }
+                });
             }
             if orders.iter().any(|order| order.outcome.is_none()) {
-                tokio::time::sleep(pause).await;
+                self.clock.sleep(pause).await;
                 pause = (pause * 3 / 2).min(LOOK_MAX);
             }
         }
@@ -229,7 +234,7 @@ impl Driver {
                 }
                 Err(fault) => {
                     if let FaultKind::Throttled(seconds) = fault.kind {
-                        tokio::time::sleep(Duration::from_secs(u64::from(seconds.min(10)))).await;
+                        self.clock.sleep(Duration::from_secs(u64::from(seconds.min(10)))).await;
                     }
                     self.stumble(order, fault);
                     return;
@@ -292,9 +297,10 @@ impl Driver {
                 })
             })
             .collect();
-        let journal = Arc::clone(&self.journal);
-        let written = tokio::task::spawn_blocking(move || lines.iter().for_each(|line| drop(journal.append(line))));
-        let _ = written.await;
+        for line in lines {
+            // The orders ended as they did, whether or not that can be written down.
+            let _ = self.journal.append(line).await;
+        }
     }
 
     /// An effect as a line of the journal.
@@ -312,16 +318,7 @@ impl Driver {
 
     /// Writes a line to the journal; durable when it returns.
     pub(super) async fn append(&self, line: Value) -> Result<(), Fault> {
-        let journal = Arc::clone(&self.journal);
-        let written = tokio::task::spawn_blocking(move || journal.append(&line)).await;
-        written.unwrap_or_else(|why| {
-            Err(Fault {
-                kind: FaultKind::Server,
-                what: "write the journal".into(),
-                why: text!("{why}"),
-                hint: "order it again".into(),
-            })
-        })
+        self.journal.append(line).await
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::act::{Driver, Outcome};
 use super::carry::{Errand, Said};
@@ -23,7 +22,7 @@ use super::world::{Key, World};
 use crate::core::confirm::Refusal;
 use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::order::Want;
-use crate::core::snapshot::{EventView, FlagView, Mode, Snapshot, Weight};
+use crate::core::snapshot::{EventView, FlagView, Snapshot, Weight};
 use crate::core::text::Text;
 use crate::core::workload::{Phase, Workload};
 use crate::ports::{Clock, Cluster, Conditions, Fault, FaultKind, Interest, Journal, Metrics, Seen};
@@ -39,8 +38,6 @@ const PASSING: Duration = Duration::from_secs(15);
 const WISH_WAIT: Duration = Duration::from_millis(10);
 /// The loop looks around at least this often.
 const LONGEST: Duration = Duration::from_secs(60);
-/// In a rehearsal, whose time may run many times as fast as the loop's.
-const REHEARSAL_WAIT: Duration = Duration::from_millis(200);
 /// Pod hashes that one watch can name: longer selectors do not fit into a URL.
 const HASHES_MAX: usize = 150;
 
@@ -120,13 +117,11 @@ async fn run(
         if !listening && orders_open == 0 {
             return;
         }
-        let wake = Instant::now() + room.wait(&systems);
+        let wait = room.wait(&systems);
+        // Always in this order, so that a rehearsal is the same every time: people first, and nothing starves, since what
+        // comes before the watches is few and all that follows from the time is looked after in each turn.
         tokio::select! {
-            n = room.seen.recv_many(&mut burst, BURST) => {
-                if n > 0 {
-                    room.take(burst.drain(..), &systems);
-                }
-            }
+            biased;
             intent = inbox.recv(), if listening => match intent {
                 None => listening = false,
                 Some(Intent::Order(ordered)) => {
@@ -150,13 +145,18 @@ async fn run(
                     let _ = reports.send(report);
                 }
                 Told::Probed(object, result) => room.probed(object, result, &systems),
-                Told::Flags(read) => room.flags_read(read),
+                Told::Flags(read) => room.flags_read(read, &systems),
             },
             Some(answer) = room.answers.recv() => {
                 let now = moment(&systems);
                 room.board.fold(now, answer);
             }
-            () = tokio::time::sleep_until(wake) => {}
+            n = room.seen.recv_many(&mut burst, BURST) => {
+                if n > 0 {
+                    room.take(burst.drain(..), &systems);
+                }
+            }
+            () = systems.clock.sleep(wait) => {}
         }
         room.keep_up(&systems, &told_out);
         if let Some(snapshot) = room.snapshot(&systems) {
@@ -173,7 +173,7 @@ fn moment(systems: &Systems) -> Moment {
 macro_rules! beside {
     ($room:expr, $systems:expr) => {
         Beside {
-            link: $room.freshness.link($room.began.elapsed(), lost(&$room.world)),
+            link: $room.freshness.link($systems.clock.monotonic(), lost(&$room.world)),
             read_at: $room.freshness.read_at(),
             doing: &$room.doing,
             gates: &$room.gates,
@@ -202,7 +202,6 @@ struct Room {
     doing: BTreeMap<Key, Text>,
     open: Vec<Text>,
     ready: bool,
-    began: Instant,
     passing_at: Duration,
     probe_turn: usize,
 }
@@ -260,8 +259,7 @@ impl Room {
             doing: BTreeMap::new(),
             open: Vec::new(),
             ready: false,
-            began: Instant::now(),
-            passing_at: PASSING,
+            passing_at: systems.clock.monotonic() + PASSING,
             probe_turn: 0,
             place,
         };
@@ -300,12 +298,12 @@ impl Room {
     }
 
     fn take(&mut self, seen: impl Iterator<Item = Seen>, systems: &Systems) {
-        let (elapsed, now) = (self.elapsed(), systems.clock.now());
+        let Moment { monotonic, wall } = moment(systems);
         for one in seen {
             match &one {
-                Seen::Lost(_, fault) if !is_gap(fault) => self.freshness.doubt(elapsed),
+                Seen::Lost(_, fault) if !is_gap(fault) => self.freshness.doubt(monotonic),
                 Seen::Lost(..) => {}
-                _ => self.freshness.proved(elapsed, now),
+                _ => self.freshness.proved(monotonic, wall),
             }
             self.world.fold(one);
         }
@@ -313,9 +311,10 @@ impl Room {
 
     /// Everything that follows from what was taken in and from the time.
     fn keep_up(&mut self, systems: &Systems, told: &mpsc::UnboundedSender<Told>) {
-        let (now, elapsed) = (moment(systems), self.elapsed());
-        if elapsed >= self.passing_at {
-            self.passing_at = elapsed + PASSING;
+        let now = moment(systems);
+        let monotonic = now.monotonic;
+        if monotonic >= self.passing_at {
+            self.passing_at = monotonic + PASSING;
             self.world.passing_time();
         }
         if !self.ready && self.world.is_ready() {
@@ -326,14 +325,14 @@ impl Room {
             self.world.refresh(now.wall);
             self.watch_pods();
             self.look_at_gates(now);
-            self.look_at_flags(elapsed, told);
+            self.look_at_flags(monotonic, told);
         }
         if let Some(kind) =
-            self.freshness.silent_watch(elapsed, |kind, name| Some(self.world.object(kind, name)?.version().to_owned()))
+            self.freshness.silent_watch(monotonic, |kind, name| Some(self.world.object(kind, name)?.version().to_owned()))
         {
             self.begin_anew(kind, systems);
         }
-        if self.freshness.begin_probe(elapsed) {
+        if self.freshness.begin_probe(monotonic) {
             self.probe(told);
         }
     }
@@ -434,13 +433,13 @@ impl Room {
     }
 
     /// Flag objects are watched; a ConfigMap or a file is read now and then.
-    fn look_at_flags(&mut self, elapsed: Duration, told: &mpsc::UnboundedSender<Told>) {
+    fn look_at_flags(&mut self, monotonic: Duration, told: &mpsc::UnboundedSender<Told>) {
         let home = self.flag_home();
         let named = match &home.store {
             FlagStore::Objects => None,
             FlagStore::Object(name) => Some(name.clone()),
             FlagStore::ConfigMap(..) | FlagStore::File(_) => {
-                if !self.shelves.under_way && elapsed >= self.shelves.next {
+                if !self.shelves.under_way && monotonic >= self.shelves.next {
                     self.shelves.under_way = true;
                     let (cluster, scope, told) =
                         (Arc::clone(&self.place.cluster), Arc::clone(&self.place.scope), told.clone());
@@ -463,9 +462,9 @@ impl Room {
         self.show_flags(&shelves);
     }
 
-    fn flags_read(&mut self, read: Result<Vec<Shelf>, Fault>) {
+    fn flags_read(&mut self, read: Result<Vec<Shelf>, Fault>, systems: &Systems) {
         self.shelves.under_way = false;
-        self.shelves.next = self.elapsed() + FLAGS;
+        self.shelves.next = systems.clock.monotonic() + FLAGS;
         let shelves = read.unwrap_or_else(|fault| {
             let source = self.flag_home().store.place(&self.place.scope.place.namespace);
             vec![Shelf { id: None, source, owner: None, definition: Err(text!("{fault}")) }]
@@ -505,13 +504,13 @@ impl Room {
     }
 
     fn probed(&mut self, object: Option<(Key, Option<Object>)>, result: Result<(), Fault>, systems: &Systems) {
-        let elapsed = self.elapsed();
-        self.freshness.probed(elapsed, systems.clock.now(), result);
+        let Moment { monotonic, wall } = moment(systems);
+        self.freshness.probed(monotonic, wall, result);
         let Some(((kind, name), found)) = object else { return };
         let Some(held) = self.world.object(kind, &name) else { return };
         if found.is_none_or(|found| found.version() != held.version()) {
             let version = held.version().to_owned();
-            self.freshness.suspect(kind, name, &version, elapsed);
+            self.freshness.suspect(kind, name, &version, monotonic);
         }
     }
 
@@ -617,21 +616,15 @@ impl Room {
         self.maker.make(&self.world, &beside!(self, systems))
     }
 
-    /// Time of the link: a rehearsal's clock may run fast, its wire does not.
-    fn elapsed(&self) -> Duration {
-        self.began.elapsed()
-    }
-
     /// How long nothing has to be done, unless something happens.
     fn wait(&self, systems: &Systems) -> Duration {
-        let (elapsed, monotonic) = (self.elapsed(), systems.clock.monotonic());
+        let monotonic = systems.clock.monotonic();
         let polled = matches!(self.flag_home().store, FlagStore::ConfigMap(..) | FlagStore::File(_));
         let flags = if polled && self.ready && !self.shelves.under_way { self.shelves.next } else { Duration::MAX };
-        let link = self.freshness.next(elapsed).min(self.passing_at).min(flags).saturating_sub(elapsed);
+        let link = self.freshness.next(monotonic).min(self.passing_at).min(flags).saturating_sub(monotonic);
         // A wish that is due but may not leave yet must not spin the loop.
         let board = self.board.next().map_or(Duration::MAX, |at| at.saturating_sub(monotonic).max(WISH_WAIT));
-        let longest = if matches!(self.place.scope.mode, Mode::Rehearsal { .. }) { REHEARSAL_WAIT } else { LONGEST };
-        link.min(board).min(longest)
+        link.min(board).min(LONGEST)
     }
 }
 

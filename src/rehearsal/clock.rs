@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep_until};
 
 use super::world::World;
-use crate::ports::Clock;
+use crate::ports::{Clock, Fut};
 
 /// When a rehearsal begins unless it is told otherwise: a Wednesday, 3 p.m. in Berlin.
 pub const WEDNESDAY: &str = "2025-10-01T13:00:00Z";
@@ -54,6 +54,12 @@ impl Clock for RehearsalClock {
     fn monotonic(&self) -> Duration {
         self.began.elapsed().mul_f64(self.speed)
     }
+
+    fn sleep(&self, duration: Duration) -> Fut<'_, ()> {
+        // Tokio's timers have milliseconds, and never end early.
+        let real = Duration::try_from_secs_f64(duration.as_secs_f64() / self.speed);
+        Box::pin(tokio::time::sleep(real.unwrap_or(Duration::MAX)))
+    }
 }
 
 /// The world, shared between its driver and whoever keeps the score. The lock is never held across an await.
@@ -78,7 +84,7 @@ pub async fn drive(world: SharedWorld, clock: RehearsalClock) {
     let mut changed = world.lock().store().lock().subscribe();
     loop {
         // Seen before the world moves, so that a change made meanwhile wakes it again.
-        changed.borrow_and_update();
+        changed.mark();
         let next = {
             let mut world = world.lock();
             world.advance(clock.now());
@@ -87,11 +93,7 @@ pub async fn drive(world: SharedWorld, clock: RehearsalClock) {
         let wake = next.map_or_else(|| Instant::now() + Duration::from_secs(1), |at| clock.instant(at));
         tokio::select! {
             biased;
-            gone = changed.changed() => {
-                if gone.is_err() {
-                    return;
-                }
-            }
+            () = changed.changed() => {}
             () = sleep_until(wake) => {}
         }
     }

@@ -18,10 +18,10 @@ use jiff::Timestamp;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::kinds::{self, Kind};
 use super::refusal::Refusal;
+use super::signal::{Seen, Signal};
 pub use life::status_only;
 
 /// How many changes of one kind a watch can go back; older ones answer 410.
@@ -137,7 +137,7 @@ pub struct Store {
     uids: BTreeSet<String>,
     /// (involved uid, type, reason, message) → the Event that counts them.
     counted: BTreeMap<(String, bool, String, String), Key>,
-    signal: watch::Sender<u64>,
+    signal: Signal,
 }
 
 impl Store {
@@ -151,7 +151,7 @@ impl Store {
             owned: BTreeMap::new(),
             uids: BTreeSet::new(),
             counted: BTreeMap::new(),
-            signal: watch::Sender::new(0),
+            signal: Signal::default(),
         };
         for namespace in ["default", "kube-system"] {
             store.insert(&kinds::NAMESPACE, "", namespace, json!({ "metadata": { "name": namespace } }));
@@ -185,7 +185,7 @@ impl Store {
     }
 
     /// Follows [`Store::version`]: changes after each commit.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
+    pub fn subscribe(&self) -> Seen {
         self.signal.subscribe()
     }
 
@@ -311,7 +311,7 @@ impl Store {
         {
             table.forgotten = oldest.version;
         }
-        self.signal.send_replace(version);
+        self.signal.set(version);
         held
     }
 

@@ -32,6 +32,10 @@ impl Clock for Still {
     fn monotonic(&self) -> Duration {
         Duration::try_from(self.0.duration_since(wednesday())).unwrap()
     }
+
+    fn sleep(&self, _: Duration) -> Fut<'_, ()> {
+        panic!("nothing waits on a clock that stands still")
+    }
 }
 
 /// A scenario with one service set to a new version, watched second by second.

@@ -65,13 +65,13 @@ pub(super) async fn run(wire: Arc<Wire>, interest: Interest, out: mpsc::Sender<S
                 watch.version = None;
                 expired += 1;
                 // Once is normal. A server that answers 410 to the list it has just given must not be hammered.
-                if expired > 1 { next(&mut wait) } else { Duration::ZERO }
+                if expired > 1 { next(&mut wait, watch.wire.chance()) } else { Duration::ZERO }
             }
             End::Broken(fault) => {
                 let pause = match fault.kind {
                     FaultKind::Throttled(seconds) => Duration::from_secs(u64::from(seconds).clamp(1, 60)),
                     FaultKind::Forbidden | FaultKind::NoSuchKind | FaultKind::Unauthorized => WAIT_REPAIR,
-                    _ => next(&mut wait),
+                    _ => next(&mut wait, watch.wire.chance()),
                 };
                 watch.lost = true;
                 if watch.out.send(Seen::Lost(watch.interest.clone(), fault)).await.is_err() {
@@ -81,24 +81,18 @@ pub(super) async fn run(wire: Arc<Wire>, interest: Interest, out: mpsc::Sender<S
             }
         };
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => {}
             () = watch.out.closed() => return,
         }
     }
 }
 
-/// The next pause: doubled, with up to a half more at random, so that many clients do not come back at once.
-fn next(wait: &mut Duration) -> Duration {
+/// The next pause: doubled, with up to a half more by chance (0 to 1), so that many clients do not come back at once.
+fn next(wait: &mut Duration, chance: f64) -> Duration {
     let now = *wait;
     *wait = (now * 2).min(WAIT_MAX);
-    now + now.mul_f64(chance() / 2.0)
-}
-
-/// A number from 0 to below 1 that differs from client to client; the standard library's own hash seeds are enough.
-fn chance() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-    let random = RandomState::new().hash_one(0_u8);
-    f64::from((random >> 32) as u32) / (f64::from(u32::MAX) + 1.0)
+    now + now.mul_f64(chance / 2.0)
 }
 
 struct Watch {
@@ -126,6 +120,7 @@ impl Watch {
         let kind = self.interest.kind;
         let listing = list(&self.wire, "list", &self.interest, |raw| watched(kind, raw));
         let listed = tokio::select! {
+            biased;
             listed = listing => listed,
             () = self.out.closed() => return End::Closed,
         };
@@ -152,7 +147,7 @@ impl Watch {
 
     async fn follow(&mut self) -> End {
         let asked = Asked::collection("watch", self.interest.kind, &self.interest.namespace);
-        let seconds = SERVER_SECONDS + (chance() * SERVER_SECONDS as f64 / 5.0) as u64;
+        let seconds = SERVER_SECONDS + (self.wire.chance() * SERVER_SECONDS as f64 / 5.0) as u64;
         let draft = Draft::get(format!(
             "{}?{}&watch=true&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={seconds}",
             collection(self.interest.kind, &self.interest.namespace),
@@ -160,6 +155,7 @@ impl Watch {
             self.version.as_deref().unwrap_or_default(),
         ));
         let opened = tokio::select! {
+            biased;
             opened = self.wire.open(&asked, &draft, READ_DEADLINE) => opened,
             () = self.out.closed() => return End::Closed,
         };
@@ -179,6 +175,7 @@ impl Watch {
         loop {
             let quiet = Duration::from_secs(seconds) + SILENCE;
             let chunk = tokio::select! {
+                biased;
                 chunk = tokio::time::timeout(quiet, body.next()) => chunk,
                 () = self.out.closed() => return End::Closed,
             };
@@ -336,7 +333,7 @@ mod tests {
             user: "ana".into(),
             namespace: "payments".into(),
         };
-        (Arc::new(Wire::over(kube::Client::new(service, "payments"), identity)), log)
+        (Arc::new(Wire::over(kube::Client::new(service, "payments"), identity, 1)), log)
     }
 
     fn rollouts() -> Interest {

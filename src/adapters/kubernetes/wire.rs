@@ -2,7 +2,9 @@
 //! asked and what an answer means is said elsewhere. Nothing here retries, but for one replay after a 401 when a
 //! credential plugin gave out something new: a 401 is certain not to have been carried out.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -101,13 +103,20 @@ pub(super) struct Wire {
     client: Mutex<(u64, Client)>,
     transport: Option<Transport>,
     plugin: Option<Plugin>,
+    chance: AtomicU64,
 }
 
 impl Wire {
-    /// Over a client that somebody else made.
-    pub fn over(client: Client, identity: Identity) -> Self {
+    /// Over a client that somebody else made, with the seed of what it leaves to chance.
+    pub fn over(client: Client, identity: Identity, seed: u64) -> Self {
         let renew = Text::scrub("renew the credentials of this client");
-        Self { caller: Caller { identity, renew }, client: Mutex::new((0, client)), transport: None, plugin: None }
+        Self {
+            caller: Caller { identity, renew },
+            client: Mutex::new((0, client)),
+            transport: None,
+            plugin: None,
+            chance: AtomicU64::new(seed),
+        }
     }
 
     /// To the server of a context. Connects with the first request. Must run inside a tokio runtime.
@@ -126,7 +135,16 @@ impl Wire {
             client: Mutex::new((0, client)),
             transport: Some(transport),
             plugin,
+            chance: AtomicU64::new(seed()),
         })
+    }
+
+    /// A number from 0 to below 1 (SplitMix64), so that many clients do not do everything at the same moment.
+    pub fn chance(&self) -> f64 {
+        let mut z = self.chance.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        f64::from(((z ^ (z >> 31)) >> 32) as u32) / (f64::from(u32::MAX) + 1.0)
     }
 
     /// Sends and reads the whole answer, all within the deadline. An answer that is no success is a fault.
@@ -223,6 +241,11 @@ impl Transport {
             _ => client(&config, with_auth(Tunnel::new(proxy, http), auth)),
         }
     }
+}
+
+/// A seed that differs from client to client; the standard library's own hash seeds are enough.
+pub(super) fn seed() -> u64 {
+    RandomState::new().hash_one(0_u8)
 }
 
 fn with_auth<C>(tunnel: Tunnel<C>, auth: Option<http::HeaderValue>) -> Tunnel<C> {

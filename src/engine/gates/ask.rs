@@ -24,15 +24,16 @@ pub async fn answer_all(
     let mut open = true;
     while open || !under_way.is_empty() {
         tokio::select! {
-            wish = wishes.recv(), if open => match wish {
-                Some(wish) => under_way.push(answer(&*metrics, &*conditions, &*clock, wish)),
-                None => open = false,
-            },
+            biased;
             Some(said) = under_way.next(), if !under_way.is_empty() => {
                 if answers.send(said).await.is_err() {
                     return;
                 }
             }
+            wish = wishes.recv(), if open => match wish {
+                Some(wish) => under_way.push(answer(&*metrics, &*conditions, &*clock, wish)),
+                None => open = false,
+            },
         }
     }
 }

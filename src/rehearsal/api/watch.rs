@@ -16,6 +16,7 @@ use super::{Call, raw, read, table, view};
 use crate::rehearsal::Shared;
 use crate::rehearsal::kinds::{self, Kind};
 use crate::rehearsal::refusal::{Cause, Refusal};
+use crate::rehearsal::signal::Seen;
 use crate::rehearsal::store::{Held, What};
 
 /// How often a bookmark says that nothing was missed.
@@ -25,7 +26,7 @@ const LIFE: u64 = 3600;
 
 struct Watch {
     store: Shared,
-    signal: tokio::sync::watch::Receiver<u64>,
+    signal: Seen,
     kind: &'static Kind,
     namespace: Option<String>,
     selector: Selector,
@@ -104,16 +105,14 @@ impl Watch {
             return Some(first);
         }
         while !self.over {
-            self.signal.mark_unchanged();
+            self.signal.mark();
             if let Some(lines) = self.news() {
                 return Some(lines);
             }
             let until = if self.bookmarks { self.end.min(self.next_bookmark) } else { self.end };
             tokio::select! {
                 biased;
-                changed = self.signal.changed() => {
-                    self.over = changed.is_err();
-                }
+                () = self.signal.changed() => {}
                 () = tokio::time::sleep_until(until) => {
                     let now = Instant::now();
                     self.over = now >= self.end;
