@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod conditions;
 pub mod flagd;
+pub mod git;
 pub mod journal;
 pub mod kubernetes;
 pub mod prometheus;

@@ -27,7 +27,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::core::order::Want;
 use crate::core::text::Text;
-use crate::ports::{Clock, Cluster, Clusters, Conditions, Fault, FlagFile, Journal, Metrics, Repo};
+use crate::ports::{Clock, Cluster, Clusters, Conditions, ConfigHistory, Fault, FlagFile, Journal, Metrics, Repo};
 use crate::rehearsal::serve::Router;
 use console::Console;
 use failure::Failure;
@@ -43,6 +43,9 @@ pub type MetricsAt = Box<dyn Fn(&str) -> Result<Arc<dyn Metrics>, Fault> + Send 
 /// Reaches the simulated cluster that answers behind this router, and its metric store, through the adapters for real ones;
 /// with a namespace, and the seed of what a client leaves to chance.
 pub type RehearsalAt = Arc<dyn Fn(Router, &str, u64) -> (Arc<dyn Cluster>, Arc<dyn Metrics>) + Send + Sync>;
+
+/// The history of the repository whose root is this folder.
+pub type HistoryAt = Box<dyn Fn(&Path) -> Arc<dyn ConfigHistory> + Send + Sync>;
 
 /// The flag file at a path.
 pub type FlagFileAt = Box<dyn Fn(&Path) -> Arc<dyn FlagFile> + Send + Sync>;
@@ -65,6 +68,8 @@ pub struct Wiring {
     pub rehearsal: RehearsalAt,
     /// Names the flag file at a path.
     pub flag_file: FlagFileAt,
+    /// Names the history of a repository.
+    pub history: HistoryAt,
 }
 
 /// A terminal cockpit for release trains on Kubernetes.

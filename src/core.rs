@@ -1,6 +1,7 @@
 //! The pure core: values in, values out. No clock, I/O, threads, randomness, logging or async in this room or below it;
 //! time arrives inside events. `tests/tidy.rs` fails when something here reaches outside.
 
+pub mod config_files;
 pub mod confirm;
 pub mod effect;
 pub mod elector;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use footplate::adapters::clock::SystemClock;
 use footplate::adapters::conditions::Conditions;
 use footplate::adapters::flagd::FlagFile;
+use footplate::adapters::git::GitHistory;
 use footplate::adapters::journal::FileJournal;
 use footplate::adapters::kubernetes::{Kubeconfigs, Kubernetes};
 use footplate::adapters::prometheus::Prometheus;
@@ -44,5 +45,6 @@ fn main() -> ExitCode {
             (Arc::new(Kubernetes::seeded(kube::Client::new(router, namespace), identity, seed)), Arc::new(metrics))
         }),
         flag_file: Box::new(|path| Arc::new(FlagFile::at(path))),
+        history: Box::new(|root| Arc::new(GitHistory::of(root))),
     }))
 }

@@ -231,6 +231,13 @@ pub trait FlagFile: Send + Sync {
     fn place(&self) -> Text;
 }
 
+/// Files of the environment repository as they were at a commit.
+pub trait ConfigHistory: Send + Sync {
+    /// The content of `config/<path>` at a commit, named by the first digits of its hash. The path and the hash come from a
+    /// manifest and are hostile.
+    fn at<'a>(&'a self, path: &'a str, sha: &'a str) -> Fut<'a, Result<Vec<u8>, Fault>>;
+}
+
 /// Where an environment repository lies.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Root {

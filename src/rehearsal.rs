@@ -8,6 +8,7 @@ pub mod captain;
 pub mod clock;
 pub mod controllers;
 pub mod faults;
+pub mod gitops;
 pub mod kinds;
 pub mod prometheus;
 pub mod promql;

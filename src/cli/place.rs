@@ -12,7 +12,7 @@ use crate::core::manifest::{Environment, FlagValue, footplate::FlagStore as Name
 use crate::core::repository::Repository;
 use crate::core::snapshot::{Mode, Place, WriteMode};
 use crate::core::text::Text;
-use crate::engine::scope::{FlagHome, FlagStore, Release, Scope};
+use crate::engine::scope::{FlagHome, FlagStore, History, Release, Scope};
 use crate::ports::Cluster;
 
 /// Where a command goes.
@@ -79,7 +79,10 @@ pub fn resolve(
         },
         mode: Mode::Live,
         cluster_uid: environment.as_ref().and_then(|e| e.cluster_uid.clone()),
-        release: here.repository.as_ref().map(|r| Release { flag_home: flag_home.clone(), ..Release::of(r) }),
+        release: here.repository.as_ref().map(|r| {
+            let history = History(Some((wiring.history)(&here.folder)));
+            Release { flag_home: flag_home.clone(), history, ..Release::of(r) }
+        }),
     };
     Ok(Target { cluster, scope: Arc::new(scope), repository: here.repository, flag_home })
 }

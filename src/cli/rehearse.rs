@@ -2,14 +2,17 @@
 //! makes way for a person, headless with a journal and a score, or on loopback for other people's clients. The simulated
 //! cluster is `rehearsal`'s; it is reached through the same adapter as a real one.
 
+mod hands;
+
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
+
+use hands::{Seat, conduct};
 
 use super::console::Console;
 use super::failure::{Failure, FailureKind};
@@ -17,21 +20,15 @@ use super::repository;
 use super::screen::{Opening, show};
 use super::status::Format;
 use super::{Global, RehearsalAt, Wiring};
-use crate::core::confirm::{Answer, Confirm, Order, Question};
-use crate::core::intent::{Intent as Ordered, Target};
-use crate::core::object::ObjectRef;
-use crate::core::snapshot::{Mode, Place as Where, ServiceView, Snapshot, WriteMode};
+use crate::core::snapshot::{Mode, Place as Where, WriteMode};
 use crate::core::text::Text;
-use crate::core::verb::Seen;
-use crate::engine::order::Intent;
 use crate::engine::run::{self, Handle, Opener, Place, Systems};
-use crate::engine::scope::{Release, Scope};
+use crate::engine::scope::{History, Release, Scope};
 use crate::ports::{Clock, Conditions, Fault, FaultKind, Fut, Journal, Repo, Sample};
-use crate::rehearsal::captain::{Captain, CaptainOrder, Move};
 use crate::rehearsal::clock::{RehearsalClock, SharedWorld, at_full_speed, drive, wednesday};
 use crate::rehearsal::faults::Faults;
 use crate::rehearsal::repo::Embedded;
-use crate::rehearsal::scenario::{self, Outcome, Scenario};
+use crate::rehearsal::scenario::{self, Scenario};
 use crate::rehearsal::score::Score;
 use crate::rehearsal::serve;
 use crate::rehearsal::world::World;
@@ -41,8 +38,6 @@ use crate::text;
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(2 * 3600);
 /// How long after the captain's last order the score is taken.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
-/// How often the captain looks when nothing changed.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Arguments of `rehearse`.
 #[derive(Args, Clone, Debug)]
@@ -97,7 +92,7 @@ pub async fn run(args: &RehearseArgs, global: &Global, wiring: &Wiring, console:
     if args.list {
         return list(args, console);
     }
-    let scenario = Scenario::named(&args.scenario).map_err(|unknown| {
+    let scenario = Scenario::of(&args.scenario, args.seed).map_err(|unknown| {
         Failure::new(FailureKind::Input, text!("{unknown}"), "footplate rehearse --list names them")
     })?;
     match (args.serve, args.headless) {
@@ -108,7 +103,7 @@ pub async fn run(args: &RehearseArgs, global: &Global, wiring: &Wiring, console:
 }
 
 fn list(args: &RehearseArgs, console: &Console) -> Result<(), Failure> {
-    let all: Vec<Scenario> = scenario::names().filter_map(|name| Scenario::named(name).ok()).collect();
+    let all = scenario::listed().map_err(damaged)?;
     if args.output == Format::Json {
         let rows: Vec<Value> = all
             .iter()
@@ -202,9 +197,9 @@ fn open(
             protected: false,
             write,
         },
-        mode: Mode::Rehearsal { scenario: name, seed: args.seed, scripted: true },
+        mode: Mode::Rehearsal { scenario: name, seed: args.seed, scripted: write == WriteMode::ReadWrite },
         cluster_uid: None,
-        release: Some(Release::of(&repository)),
+        release: Some(Release { history: History(Some(Arc::new(Embedded))), ..Release::of(&repository) }),
     };
     let clock = Arc::new(RehearsalClock::new(wednesday(), speed));
     let world = SharedWorld::new(world);
@@ -234,60 +229,13 @@ async fn on_screen(scenario: Scenario, args: &RehearseArgs, global: &Global, wir
     let conditions = Arc::clone(&wiring.conditions);
     let stage = open(scenario, args, speed, write, &wiring.rehearsal, journal, conditions)?;
     let Stage { world, clock, engine, driver } = stage;
-    let Handle { snapshots, intents, reports, ended } = engine;
-    // The captain and the person share the engine; the first order of the person ends the captain's watch.
-    let driving = Arc::new(AtomicBool::new(!global.read_only));
-    let (shown_out, shown) = watch::channel(seat(&snapshots.borrow(), &driving));
-    let (person, mut wanted) = mpsc::channel::<Intent>(64);
-    let seated = {
-        let (mut snapshots, driving) = (snapshots.clone(), Arc::clone(&driving));
-        tokio::spawn(async move {
-            while snapshots.changed().await.is_ok() {
-                let snapshot = seat(&snapshots.borrow_and_update(), &driving);
-                shown_out.send_replace(snapshot);
-            }
-        })
-    };
-    let captain = {
-        let (intents, clock) = (intents.clone(), Arc::clone(&clock));
-        tokio::spawn(conduct(snapshots, intents, world, clock, Arc::clone(&driving)))
-    };
-    let relay = tokio::spawn(async move {
-        while let Some(intent) = wanted.recv().await {
-            if matches!(intent, Intent::Order(_)) {
-                driving.store(false, Ordering::Relaxed);
-            }
-            if intents.send(intent).await.is_err() {
-                return;
-            }
-        }
-        driving.store(false, Ordering::Relaxed);
-    });
-    let opening = Opening { clock, who: "you".into(), contexts: Vec::new() };
+    let opening = Opening { clock: Arc::clone(&clock) as Arc<dyn Clock>, who: "you".into(), contexts: Vec::new() };
+    // Read-only nobody drives: the script's orders would be refused one by one.
+    let handle = hands::share(engine, world, clock, !global.read_only);
     // The rehearsal ends with the screen: nothing outside is left half done.
-    let ended_by_all = tokio::spawn(async move {
-        let _ = relay.await;
-        captain.abort();
-        ended.abort();
-    });
-    let result =
-        show(Handle { snapshots: shown, intents: person, reports, ended: ended_by_all }, opening, global).await;
-    seated.abort();
+    let result = show(handle, opening, global).await;
     driver.abort();
     result.map(|_| ())
-}
-
-/// The snapshot with who drives now.
-fn seat(snapshot: &Arc<Snapshot>, driving: &AtomicBool) -> Arc<Snapshot> {
-    let drives = driving.load(Ordering::Relaxed);
-    match &snapshot.mode {
-        Mode::Rehearsal { scenario, seed, scripted } if *scripted != drives => {
-            let mut changed = Snapshot::clone(snapshot);
-            changed.mode = Mode::Rehearsal { scenario: scenario.clone(), seed: *seed, scripted: drives };
-            Arc::new(changed)
-        }
-        _ => Arc::clone(snapshot),
-    }
 }
 
 async fn headless(
@@ -313,8 +261,8 @@ async fn headless(
         let Stage { world, clock, engine, driver } = stage;
         let Handle { snapshots, intents, mut reports, ended } = engine;
         let drain = tokio::spawn(async move { while reports.recv().await.is_some() {} });
-        let driving = Arc::new(AtomicBool::new(true));
-        let conducted = conduct(snapshots, intents, world.clone(), Arc::clone(&clock), driving);
+        let (_alone, seat) = watch::channel(Seat { scripted: true, over: None });
+        let conducted = conduct(snapshots, &intents, &world, &clock, seat);
         let result = tokio::select! {
             biased;
             result = conducted => result,
@@ -350,70 +298,6 @@ async fn headless(
     let what = text!("{} was expected to end {:?} and ended {:?}", score.scenario, score.expect, score.result);
     let what = if score.violations.is_empty() { what } else { text!("{what}; {}", score.violations.join("; ")) };
     Err(Failure::new(FailureKind::No, what, text!("footplate rehearse {} --seed {}", score.scenario, score.seed)))
-}
-
-/// Lets the scripted captain drive until the end, or until a person takes over.
-async fn conduct(
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    intents: mpsc::Sender<Intent>,
-    world: SharedWorld,
-    clock: Arc<RehearsalClock>,
-    driving: Arc<AtomicBool>,
-) -> Option<(Outcome, Text)> {
-    let mut captain = Captain::new();
-    let mut watched = Vec::new();
-    let mut orders = 1_000_000;
-    loop {
-        if !driving.load(Ordering::Relaxed) {
-            return None;
-        }
-        let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let wanted = captain.watches(&snapshot);
-        if wanted != watched {
-            watched.clone_from(&wanted);
-            intents.send(Intent::Watch(wanted)).await.ok()?;
-        }
-        while let Some(next) = captain.step(&snapshot) {
-            match next {
-                Move::End { result, why } => return Some((result, why)),
-                Move::Order(order) => {
-                    if order.takes_back {
-                        world.lock().decided(clock.now());
-                    }
-                    orders += 1;
-                    if let Some(order) = confirmed(&order, &snapshot, orders, &clock) {
-                        intents.send(Intent::Order(Box::new(order))).await.ok()?;
-                    }
-                }
-            }
-        }
-        tokio::select! {
-            biased;
-            changed = snapshots.changed() => changed.ok()?,
-            () = clock.sleep(LOOK_EVERY) => {}
-        }
-    }
-}
-
-/// The captain's order as a person would give it: aimed at what is on the screen, confirmed as the ladder asks.
-fn confirmed(given: &CaptainOrder, snapshot: &Snapshot, id: u64, clock: &RehearsalClock) -> Option<Ordered> {
-    let find = |name: &Text| snapshot.services.iter().find(|s| s.name == *name);
-    let flag = |name: &Text| snapshot.flags.iter().find(|f| f.key == *name);
-    let target = |name: &Text| {
-        let service: Option<&Arc<ServiceView>> = find(name);
-        let object = service.map(|s| s.id.clone()).or_else(|| flag(name).and_then(|f| f.object.clone()));
-        let seen = service.and_then(|s| s.workload.as_deref()).map(Seen::of);
-        Target { name: name.clone(), object, seen }
-    };
-    let layers: Vec<Vec<Target>> = given.layers.iter().map(|l| l.iter().map(target).collect()).collect();
-    let also = |name: &Text| find(name).map(|s| s.also.clone()).unwrap_or_default();
-    let targets: Vec<ObjectRef> =
-        given.layers.iter().flatten().flat_map(|name| target(name).object.into_iter().chain(also(name))).collect();
-    let now = clock.now();
-    let question = Question { level: Confirm::Yes, direction: given.want.direction(), targets };
-    let confirmed = question.answer(&Answer::Yes, now).ok()?;
-    let order = Order { who: "scripted captain".into(), when: now, why: given.why.clone() };
-    Some(Ordered { id, want: given.want.clone(), layers, confirmed, order })
 }
 
 /// The journal of a rehearsal: kept, since nothing outside happens.

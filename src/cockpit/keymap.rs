@@ -111,6 +111,7 @@ actions! {
     Context = "context", [], "ctx", Program, "switch context: ctx NAME";
     Theme = "theme", [], "theme", Program, "change the theme: theme NAME";
     Mouse = "mouse", [], "mouse", Program, "mouse on or off (off lets you select text)";
+    Script = "rehearsal.script", ["g s"], "script", Program, "rehearsal: the script drives on; any key takes the train back";
     Reread = "reread", ["R"], "reread", Program, "read everything again, now";
     Copy = "copy", ["y"], "copy", Program, "copy what is selected to the clipboard";
     Save = "screen.save", ["ctrl-s"], "save", Program, "save the screen and the latest events to a file";

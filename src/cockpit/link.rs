@@ -63,6 +63,7 @@ fn intent(command: Command) -> Option<Intent> {
         Command::Watch(service) => Some(Intent::Watch(service.into_iter().collect())),
         Command::Reread => Some(Intent::Reread),
         Command::SwitchContext(name) => Some(Intent::Switch(name)),
+        Command::Script(drives) => Some(Intent::Script { drives }),
         Command::Copy(_)
         | Command::Bell
         | Command::Mouse(_)

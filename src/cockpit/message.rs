@@ -52,6 +52,8 @@ pub enum Command {
     Reread,
     /// Leave this context and open that one.
     SwitchContext(Text),
+    /// From now on a rehearsal's script drives (true), or the person alone.
+    Script(bool),
     /// To the clipboard, through the terminal. Scrubbed, and short enough.
     Copy(String),
     /// Ring once.

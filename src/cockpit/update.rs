@@ -16,7 +16,7 @@ use super::model::{INTERRUPT_WITHIN, Mode, Model, Pane, SAY_FOR, Say};
 use super::status;
 use super::theme::Role;
 use crate::core::confirm::Refusal;
-use crate::core::snapshot::Snapshot;
+use crate::core::snapshot::{Mode as Ground, Snapshot};
 use crate::core::text::Text;
 
 /// Takes one message.
@@ -29,7 +29,11 @@ pub fn update(model: &mut Model, message: Message, at: Timestamp) -> Vec<Command
         model.interrupted = None;
     }
     let mut commands = match message {
-        Message::Key(key) => on_key(model, key),
+        Message::Key(key) => {
+            let mut commands = take_the_train(model, key);
+            commands.extend(on_key(model, key));
+            commands
+        }
         Message::Paste(text) => {
             lines::paste(model, &text);
             Vec::new()
@@ -77,6 +81,17 @@ pub fn update(model: &mut Model, message: Message, at: Timestamp) -> Vec<Command
         commands.push(Command::Watch(watch));
     }
     commands
+}
+
+/// In a rehearsal that its script drives, any key makes the train the person's, whatever else it does.
+fn take_the_train(model: &mut Model, key: KeyEvent) -> Vec<Command> {
+    let scripted = matches!(model.live.mode, Ground::Rehearsal { scripted: true, .. });
+    if !scripted || key.kind == KeyEventKind::Release {
+        return Vec::new();
+    }
+    let back = model.setup.keymap.hint(Action::Script);
+    say(model, Role::Accent, crate::text!("the train is yours; {back} lets the script drive on"));
+    vec![Command::Script(false)]
 }
 
 fn on_key(model: &mut Model, key: KeyEvent) -> Vec<Command> {

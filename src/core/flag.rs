@@ -12,6 +12,7 @@ use super::object::{Object, ObjectKind, ObjectRef};
 use super::text::Text;
 
 mod splice;
+mod yaml;
 
 /// What a flag is set to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -214,31 +215,60 @@ pub fn flip_object(
     Ok((flip, Effect { object: id.clone(), change, direction, says }))
 }
 
+/// The definition that a flagd file says, in JSON or YAML, or what keeps it from being read.
+pub fn parse(text: &str) -> Result<Value, Text> {
+    format(text).map(|(_, definition)| definition)
+}
+
+/// How a flag file is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Yaml,
+}
+
+fn format(text: &str) -> Result<(Format, Value), Text> {
+    let not_json = match serde_json::from_str(text) {
+        Ok(definition) => return Ok((Format::Json, definition)),
+        Err(why) => why,
+    };
+    match yaml::read(text) {
+        Ok(definition) => Ok((Format::Yaml, definition)),
+        // What begins as JSON was meant as JSON.
+        Err(_) if text.trim_start().starts_with('{') => Err(crate::text!("it is no JSON: {not_json}")),
+        Err(why) => Err(crate::text!("it is no YAML that is read here: {why}")),
+    }
+}
+
 /// The flip of a flag in the text of a flagd file: the new text. Everything but the two fields of the flag stays as it is,
-/// order and layout included.
+/// order, layout and comments included.
 pub fn flip_text(text: &str, key: &str, setting: FlagSetting) -> Result<(Flip, String), Refusal> {
-    let definition: Value = serde_json::from_str(text).map_err(|why| {
-        refusal(
-            crate::text!("the flag file is no JSON: {why}"),
-            "flags in YAML are changed by hand; or keep them as JSON",
-        )
+    let (format, definition) = format(text).map_err(|why| {
+        refusal(crate::text!("the flag file cannot be read: {why}"), "mend the file, or change the flag there by hand")
     })?;
     let flip = flip(&definition, key, setting)?;
-    let mut out = text.to_owned();
-    for field in ["defaultVariant", "targeting"] {
-        let value = &flip.definition.1[field];
-        if flip.definition.0[field] != *value {
-            out = splice::set(&out, &["flags", key, field], &value.to_string()).ok_or_else(|| {
-                refusal(crate::text!("flag {key} cannot be found in the text of the file"), "change it by hand")
-            })?;
+    let changed: Vec<(&str, &Value)> = ["defaultVariant", "targeting"]
+        .into_iter()
+        .map(|field| (field, &flip.definition.1[field]))
+        .filter(|(field, value)| flip.definition.0[*field] != **value)
+        .collect();
+    let more = || refusal(crate::text!("flag {key} cannot be changed without changing more"), "change it by hand");
+    let out = match format {
+        Format::Yaml => yaml::set(text, key, &changed).ok_or_else(more)?,
+        Format::Json => {
+            let mut out = text.to_owned();
+            for (field, value) in changed {
+                out = splice::set(&out, &["flags", key, field], &value.to_string()).ok_or_else(more)?;
+            }
+            // Trust nothing: what was spliced must say exactly what was worked out, and nothing else.
+            let mut wanted = definition;
+            wanted["flags"][key] = flip.definition.1.clone();
+            if serde_json::from_str::<Value>(&out).ok().as_ref() != Some(&wanted) {
+                return Err(more());
+            }
+            out
         }
-    }
-    // Trust nothing: what was spliced must say exactly what was worked out, and nothing else.
-    let mut wanted = definition;
-    wanted["flags"][key] = flip.definition.1.clone();
-    if serde_json::from_str::<Value>(&out).ok().as_ref() != Some(&wanted) {
-        return Err(refusal(crate::text!("flag {key} cannot be changed without changing more"), "change it by hand"));
-    }
+    };
     Ok((flip, out))
 }
 

@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 
+use super::config_files::ConfigFiles;
 use super::confirm::Refusal;
 use super::effect::{Direction, Effect};
 use super::object::{Object, ObjectKind, ObjectRef};
@@ -15,6 +16,7 @@ pub use super::confirm::Order;
 pub use super::flag::FlagSetting;
 
 mod canary;
+mod config;
 mod deployment;
 mod draft;
 mod holder;
@@ -36,6 +38,8 @@ pub enum Verb {
         image: Text,
         /// The container that gets it.
         container: Text,
+        /// Its config files, where the release pins them; else they stay as they are.
+        config: Option<ConfigFiles>,
     },
     /// Hold where it is.
     Pause,
@@ -78,7 +82,7 @@ pub struct Facts {
     pub primary: Option<Object>,
     /// Replica sets controlled by the workload (or its target).
     pub sets: Vec<Object>,
-    /// ConfigMaps that hold recorded templates of this workload (label `footplate.dev/of` = its uid).
+    /// ConfigMaps that hold recorded templates and config files of this workload (label `footplate.dev/of` = its uid).
     pub records: Vec<Object>,
     /// Pod hashes that were seen as stable, oldest first; may be empty. Evidence of what was live before.
     pub was_stable: Vec<Text>,

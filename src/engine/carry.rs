@@ -8,11 +8,12 @@ use super::act::{Batch, Driver, Outcome};
 use super::order::{Ordered, aim};
 use super::scope::{Release, Scope};
 use super::world::{Key, World};
-use crate::core::confirm::{Confirmed, Refusal};
+use crate::core::config_files::ConfigFiles;
+use crate::core::confirm::{Confirmed, Order, Refusal};
 use crate::core::object::ObjectKind;
 use crate::core::order::Want;
 use crate::core::text::Text;
-use crate::core::verb::Procedure;
+use crate::core::verb::{Aim, Procedure, Verb};
 use crate::core::verified::Verified;
 use crate::text;
 
@@ -29,7 +30,9 @@ pub enum Said {
 struct Stop {
     name: Text,
     key: Key,
-    procedure: Result<Procedure, Outcome>,
+    aim: Result<Aim, Outcome>,
+    order: Order,
+    configs: Vec<(Text, Option<Text>)>,
     was_stable: Vec<Text>,
 }
 
@@ -50,10 +53,16 @@ impl Errand {
                 .object
                 .as_ref()
                 .map_or((ObjectKind::FeatureFlag, target.name.clone()), |o| (o.kind, o.name.clone()));
-            let procedure = aim(want, target, order, scope, world)
-                .and_then(|aim| Ok(Procedure::new(aim, Some(Verified::by_hand(order)?))))
-                .map_err(Outcome::Refused);
-            Stop { name: target.name.clone(), was_stable: world.was_stable(&key).to_vec(), key, procedure }
+            let release = scope.release.as_ref();
+            let service = release.and_then(|r| r.services.iter().find(|s| s.name == target.name));
+            Stop {
+                name: target.name.clone(),
+                was_stable: world.was_stable(&key).to_vec(),
+                key,
+                aim: aim(want, target, order, scope, world).map_err(Outcome::Refused),
+                order: order.clone(),
+                configs: service.map(|s| s.configs.clone()).unwrap_or_default(),
+            }
         };
         Self {
             want: want.clone(),
@@ -64,9 +73,9 @@ impl Errand {
     }
 
     /// Carries it out; every service ends with one [`Said::Ended`].
-    pub async fn carry_out(self, driver: &Driver, tell: &(dyn Fn(Said) + Sync)) {
+    pub async fn carry_out(mut self, driver: &Driver, tell: &(dyn Fn(Said) + Sync)) {
         let mut failed: BTreeSet<Text> = BTreeSet::new();
-        for layer in self.layers {
+        for layer in std::mem::take(&mut self.layers) {
             let mut outcomes: Vec<(Text, Outcome)> = Vec::new();
             let mut going: Vec<(Text, Key)> = Vec::new();
             let (mut procedures, mut was_stable) = (Vec::new(), Vec::new());
@@ -74,17 +83,19 @@ impl Errand {
                 let kept = (self.want == Want::Undo)
                     .then(|| kept_by(self.scope.release.as_ref(), &stop.name, &failed))
                     .flatten();
-                match (kept, stop.procedure) {
-                    (Some(by), _) => {
-                        let why = text!("{} stays as it is: {by} could not be taken back and needs it", stop.name);
-                        let hint = text!("see to {by}, then order it again");
-                        outcomes.push((stop.name, Outcome::Refused(Refusal { why, hint, already: false })));
-                    }
-                    (None, Err(outcome)) => outcomes.push((stop.name, outcome)),
-                    (None, Ok(procedure)) => {
+                if let Some(by) = kept {
+                    let why = text!("{} stays as it is: {by} could not be taken back and needs it", stop.name);
+                    let hint = text!("see to {by}, then order it again");
+                    outcomes.push((stop.name, Outcome::Refused(Refusal { why, hint, already: false })));
+                    continue;
+                }
+                let Stop { name, key, aim, order, configs, was_stable: seen } = stop;
+                match self.procedure(&name, aim, &order, &configs).await {
+                    Err(outcome) => outcomes.push((name, outcome)),
+                    Ok(procedure) => {
                         procedures.push(procedure);
-                        was_stable.push(stop.was_stable);
-                        going.push((stop.name, stop.key));
+                        was_stable.push(seen);
+                        going.push((name, key));
                     }
                 }
             }
@@ -101,6 +112,52 @@ impl Errand {
                 tell(Said::Ended(name, outcome));
             }
         }
+    }
+}
+
+impl Errand {
+    /// The verb at one target, a deploy with the config files that the release pins.
+    async fn procedure(
+        &self,
+        name: &Text,
+        aim: Result<Aim, Outcome>,
+        order: &Order,
+        configs: &[(Text, Option<Text>)],
+    ) -> Result<Procedure, Outcome> {
+        let mut aim = aim?;
+        if let Verb::Start { config, .. } = &mut aim.verb {
+            *config = self.config_of(name, configs).await?;
+        }
+        let verified = Verified::by_hand(order).map_err(Outcome::Refused)?;
+        Ok(Procedure::new(aim, Some(verified)))
+    }
+
+    /// The config files of a service at their pinned commits; none when none is pinned.
+    async fn config_of(&self, name: &Text, configs: &[(Text, Option<Text>)]) -> Result<Option<ConfigFiles>, Outcome> {
+        let pinned = |(path, sha): &(Text, Option<Text>)| Some((path.clone(), sha.clone()?));
+        if configs.iter().all(|(_, sha)| sha.is_none()) {
+            return Ok(None);
+        }
+        let refuse = |why: Text, hint: Text| Err(Outcome::Refused(Refusal { why, hint, already: false }));
+        if let Some((loose, _)) = configs.iter().find(|(_, sha)| sha.is_none()) {
+            return refuse(
+                text!("{name} owns config file {loose}, which the release does not pin as it does its others"),
+                text!("they are mounted together: pin {loose} under config.configs of the manifest too"),
+            );
+        }
+        let history = self.scope.release.as_ref().and_then(|r| r.history.0.as_ref());
+        let Some(history) = history else {
+            return refuse(
+                text!("the config files of {name} are pinned, and no repository is at hand to read them from"),
+                "call it in the environment repository".into(),
+            );
+        };
+        let mut read = Vec::new();
+        for (path, sha) in configs.iter().filter_map(pinned) {
+            let content = history.at(&path, &sha).await.map_err(Outcome::Failed)?;
+            read.push((path, content));
+        }
+        ConfigFiles::of(name, read).map(Some).map_err(Outcome::Refused)
     }
 }
 

@@ -91,7 +91,8 @@ async fn complete(
         }
     };
     let records = async {
-        if aim.workload.kind == ObjectKind::Rollout {
+        let with_config = matches!(&aim.verb, Verb::Start { config: Some(_), .. });
+        if aim.workload.kind == ObjectKind::Rollout && !with_config {
             return Ok(Vec::new());
         }
         let labels = text!("{RECORD_OF}={}", object.uid());

@@ -50,18 +50,14 @@ impl Shelf {
 
     fn of_config_map(id: ObjectRef, object: &Object, key: &str) -> Self {
         let raw = object.raw("/data").and_then(|data| data.get(key)).and_then(Value::as_str);
-        let definition = raw.map_or_else(|| Err(text!("it has no data key {key}")), parse);
+        let definition = raw.map_or_else(|| Err(text!("it has no data key {key}")), flag::parse);
         Self { source: text!("{id}"), owner: gitops_owner(object), definition, id: Some(id) }
     }
 
     fn of_file(file: &dyn FlagFile) -> Self {
-        let definition = file.read().map_err(|fault| fault.why).and_then(|raw| parse(&raw));
+        let definition = file.read().map_err(|fault| fault.why).and_then(|raw| flag::parse(&raw));
         Self { id: None, source: file.place(), owner: None, definition }
     }
-}
-
-fn parse(raw: &str) -> Result<Value, Text> {
-    serde_json::from_str(raw).map_err(|why| text!("it is no JSON: {why}"))
 }
 
 /// Reads the flags of a place afresh.

@@ -25,6 +25,11 @@ pub enum Intent {
     Reread,
     /// Leave this context and open that one.
     Switch(Text),
+    /// Who drives a rehearsal from now on: its script, or the person alone.
+    Script {
+        /// True: the script.
+        drives: bool,
+    },
 }
 
 /// How one target of an order ended.
@@ -91,7 +96,8 @@ fn start(stop: Option<&Stop>, target: &Target, world: &World) -> Result<Verb, Re
             "pin a version without build metadata",
         );
     }
-    Ok(Verb::Start { image: text!("{repository}:{}{digest}", stop.pinned), container })
+    // Its config files are read when the order is carried out.
+    Ok(Verb::Start { image: text!("{repository}:{}{digest}", stop.pinned), container, config: None })
 }
 
 /// The pod template of a workload, of what it refers to where it has none of its own.

@@ -130,6 +130,8 @@ async fn run(
                 }
                 Some(Intent::Watch(open)) => room.open = open,
                 Some(Intent::Reread) => room.reread(),
+                // A rehearsal hears of it before it comes here; elsewhere there is no script.
+                Some(Intent::Script { .. }) => {}
                 Some(Intent::Switch(context)) => match (systems.open)(&context) {
                     Ok(place) => room = Room::open(place, &systems),
                     Err(fault) => room.note(&systems, Weight::Alarm, Text::default(), text!("{}: {}; {}", fault.what, fault.why, fault.hint)),
@@ -327,8 +329,9 @@ impl Room {
             self.look_at_gates(now);
             self.look_at_flags(monotonic, told);
         }
-        if let Some(kind) =
-            self.freshness.silent_watch(monotonic, |kind, name| Some(self.world.object(kind, name)?.version().to_owned()))
+        if let Some(kind) = self
+            .freshness
+            .silent_watch(monotonic, |kind, name| Some(self.world.object(kind, name)?.version().to_owned()))
         {
             self.begin_anew(kind, systems);
         }

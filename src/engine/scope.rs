@@ -9,7 +9,7 @@ use crate::core::object::ObjectKind;
 use crate::core::repository::Repository;
 use crate::core::snapshot::{Mode, Place};
 use crate::core::text::Text;
-use crate::ports::FlagFile;
+use crate::ports::{ConfigHistory, FlagFile};
 use crate::text;
 
 /// What the engine looks after.
@@ -42,6 +42,24 @@ pub struct Release {
     pub flags: Vec<(Text, Text)>,
     /// Where flags live, and which of their values are safe.
     pub flag_home: FlagHome,
+    /// Where pinned config files are read.
+    pub history: History,
+}
+
+/// The history of the environment repository, where there is one.
+#[derive(Clone, Default)]
+pub struct History(pub Option<Arc<dyn ConfigHistory>>);
+
+impl std::fmt::Debug for History {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "a history" } else { "no history" })
+    }
+}
+
+impl PartialEq for History {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.is_some() == other.0.is_some()
+    }
 }
 
 /// Where flags live, and which of their values are safe.
@@ -114,6 +132,8 @@ pub struct Stop {
     pub container: Option<Text>,
     /// Flags that it lists.
     pub flags: Vec<Text>,
+    /// Config files that it owns, by path below `config/`, with the commit where the release pins one.
+    pub configs: Vec<(Text, Option<Text>)>,
 }
 
 impl Release {
@@ -121,6 +141,8 @@ impl Release {
     pub fn of(repository: &Repository) -> Self {
         let Repository { release, graph, services, .. } = repository;
         let first = u32::from(!release.migrations.is_empty());
+        let pin_of =
+            |path: &Text| release.configs.iter().find(|pin| pin.path.value == *path).map(|pin| pin.sha.clone());
         let mut stops: Vec<Stop> = graph
             .services
             .iter()
@@ -138,6 +160,11 @@ impl Release {
                     workload: service.workload_name.clone(),
                     container: service.container.clone(),
                     flags: service.flags.iter().map(|flag| flag.value.clone()).collect(),
+                    configs: service
+                        .configs
+                        .iter()
+                        .map(|config| (config.value.clone(), pin_of(&config.value)))
+                        .collect(),
                 }
             })
             .collect();
@@ -154,6 +181,7 @@ impl Release {
             edges,
             flags: release.flags.iter().map(|f| (f.key.value.clone(), in_words(&f.value))).collect(),
             flag_home: FlagHome::default(),
+            history: History::default(),
         }
     }
 }

@@ -30,6 +30,10 @@ const FLAG_BLIND_S: i64 = 120;
 const FLAG_BAD: usize = 2;
 /// How long after the start of a wave the first service must have moved before anything else is looked at, seconds.
 const SETTLE_S: i64 = 2;
+/// How long the pods of the version gone back to may miss their image before a person is called, seconds.
+const NO_IMAGE_S: i64 = 15;
+/// How long what a GitOps controller owns must stay back before what it calls is taken back, seconds.
+const OWNED_S: i64 = 10;
 
 /// What the captain orders.
 #[derive(Clone, PartialEq, Debug)]
@@ -93,6 +97,8 @@ pub struct Captain {
     started: BTreeSet<Text>,
     /// Flags that this captain has moved.
     flipped: BTreeSet<Text>,
+    /// Services seen off their new version while everything was being taken back.
+    left: BTreeSet<Text>,
 }
 
 impl Default for Captain {
@@ -110,7 +116,16 @@ impl Captain {
             since: BTreeMap::new(),
             started: BTreeSet::new(),
             flipped: BTreeSet::new(),
+            left: BTreeSet::new(),
         }
+    }
+
+    /// A captain who takes a train as it is, from whoever had it: what is on its pinned version, or on the way there, counts
+    /// as started, and a flag at its end value as moved.
+    pub fn taking(snapshot: &Snapshot) -> Self {
+        let started = snapshot.services.iter().filter(|s| names_pinned(s)).map(|s| s.name.clone()).collect();
+        let flipped = snapshot.flags.iter().filter(|f| f.wanted.is_some() && f.now == f.wanted);
+        Self { started, flipped: flipped.map(|f| f.key.clone()).collect(), ..Self::new() }
     }
 
     /// Services whose gates and pods the captain wants to see now, although nothing of them is in flight. The driver
@@ -119,6 +134,10 @@ impl Captain {
         match &self.stage {
             Stage::Flags | Stage::Watching { .. } | Stage::FlagBack { .. } => {
                 snapshot.flags.iter().filter(|f| f.wanted.is_some()).flat_map(|f| f.services.clone()).collect()
+            }
+            Stage::Undoing { .. } => {
+                let open = snapshot.services.iter().filter(|s| self.started.contains(&s.name) && !is_back(s));
+                open.map(|s| s.name.clone()).collect()
             }
             _ => snapshot.services.iter().filter(|s| is_moving(s)).map(|s| s.name.clone()).collect(),
         }
@@ -377,22 +396,62 @@ impl Captain {
                 return self.flag_order(flag, back, why.clone(), true);
             }
         }
-        let open: Vec<&ServiceView> = snapshot
-            .services
-            .iter()
-            .map(AsRef::as_ref)
-            .filter(|s| self.started.contains(&s.name) && !is_back(s))
-            .collect();
+        let started: Vec<&ServiceView> =
+            snapshot.services.iter().map(AsRef::as_ref).filter(|s| self.started.contains(&s.name)).collect();
+        self.left.extend(started.iter().filter(|s| !names_pinned(s)).map(|s| s.name.clone()));
+        // What was taken back and has its new version again: somebody else writes it, and writes faster.
+        let fought: Vec<&ServiceView> =
+            started.iter().copied().filter(|s| names_pinned(s) && self.left.contains(&s.name)).collect();
+        if let Some(service) = fought.iter().find(|s| !is_off(s)) {
+            if service.doing.is_empty() && self.may_give("abort", &service.name, false, now) {
+                let why = text!("its undo is reverted by {}; no traffic may reach it: {why}", writer(service));
+                return self.order(Want::Abort, vec![vec![service.name.clone()]], why, true);
+            }
+            if self.gave_up("abort", &service.name) {
+                return self
+                    .end(Outcome::NeedsPerson, text!("{} can be neither undone nor aborted: {why}", service.name));
+            }
+            return None;
+        }
+        let mut settling = false;
+        for service in started.iter().copied().filter(|s| is_owned(s)) {
+            let back_for = self.lasting("back", &service.name, is_back(service), now);
+            settling |= (0..OWNED_S).contains(&back_for);
+        }
+        let mut stuck: Vec<&ServiceView> = Vec::new();
+        for service in started.iter().copied() {
+            let missing = !names_pinned(service) && !is_back(service) && misses_image(service, snapshot);
+            if self.lasting("no image", &service.name, missing, now) >= NO_IMAGE_S {
+                stuck.push(service);
+            }
+        }
+        let left_alone = |name: &Text| fought.iter().chain(&stuck).any(|other| other.name == *name);
+        let open: Vec<&ServiceView> = started.iter().copied().filter(|s| !is_back(s) && !left_alone(&s.name)).collect();
+        if open.is_empty() && settling {
+            return None;
+        }
         if open.is_empty() {
-            return self.end(Outcome::RolledBack, text!("everything is as it was: {why}"));
+            return match (fought.first(), stuck.first()) {
+                (None, None) => self.end(Outcome::RolledBack, text!("everything is as it was: {why}")),
+                _ if started.iter().any(|s| !s.doing.is_empty()) => None,
+                (Some(service), _) => {
+                    let why = text!("{} is aborted, and {} puts it back: {why}", service.name, writer(service));
+                    self.end(Outcome::NeedsPerson, why)
+                }
+                (None, Some(service)) => {
+                    let why = text!("the image that {} goes back to cannot be pulled: {why}", service.name);
+                    self.end(Outcome::NeedsPerson, why)
+                }
+            };
         }
         let mut layers: Vec<Vec<Text>> = Vec::new();
         let in_flight: Vec<&ServiceView> = open.iter().copied().filter(|s| !is_done(s)).collect();
         let mut waves: Vec<u32> = open.iter().filter(|s| is_done(s)).filter_map(|s| s.wave).collect();
         waves.sort_unstable();
         waves.dedup();
+        let first_alone = settling || in_flight.iter().any(|s| is_owned(s));
         let mut groups = vec![in_flight];
-        for wave in waves.into_iter().rev() {
+        for wave in waves.into_iter().rev().filter(|_| !first_alone) {
             groups.push(open.iter().copied().filter(|s| is_done(s) && s.wave == Some(wave)).collect());
         }
         let busy = open.iter().any(|s| !s.doing.is_empty());
@@ -442,6 +501,29 @@ fn is_done(service: &ServiceView) -> bool {
 /// True when another version than the pinned one serves everything.
 fn is_back(service: &ServiceView) -> bool {
     !names_pinned(service) && service.workload.as_ref().is_some_and(|w| settled(w))
+}
+
+/// True when no traffic reaches the version on its way any more.
+fn is_off(service: &ServiceView) -> bool {
+    let off = |w: &Workload| w.phase == Phase::Degraded && w.actual_weight.or(w.set_weight).unwrap_or(0) == 0;
+    service.workload.as_ref().is_some_and(|w| off(w))
+}
+
+/// True when a GitOps controller may revert what is done to a service.
+fn is_owned(service: &ServiceView) -> bool {
+    service.workload.as_ref().is_some_and(|w| w.owner.is_some())
+}
+
+/// Who writes a service besides us, in words.
+fn writer(service: &ServiceView) -> Text {
+    let owner = service.workload.as_ref().and_then(|w| w.owner.clone());
+    owner.unwrap_or_else(|| "somebody else".into())
+}
+
+/// True when pods of the newest revision cannot get their image.
+fn misses_image(service: &ServiceView, snapshot: &Snapshot) -> bool {
+    let Some(set) = service.workload.as_ref().and_then(|w| w.sets.first()) else { return false };
+    snapshot.pods.iter().any(|p| p.set == set.name && !p.ready && p.status.contains("ImagePull"))
 }
 
 /// True while a version is on its way.
@@ -524,7 +606,7 @@ mod tests {
 
     impl Bridge {
         fn new(name: &str, seed: u64) -> Self {
-            let scenario = Scenario::named(name).unwrap();
+            let scenario = Scenario::of(name, seed).unwrap();
             Self {
                 world: World::open(scenario.clone(), seed, wednesday()).unwrap(),
                 pinned: scenario.pinned().unwrap(),
@@ -678,6 +760,10 @@ mod tests {
                 let kind = if pinned.kind == "Deployment" { &kinds::DEPLOYMENT } else { &kinds::ROLLOUT };
                 let image = json!(format!("{}:{}", pinned.image, pinned.version));
                 let mut store = self.world.store().lock();
+                if *want == Want::Abort {
+                    store.update_status(kind, NS, name, |o| o["status"]["abort"] = json!(true)).unwrap();
+                    continue;
+                }
                 let before = self
                     .before
                     .entry(name.clone())
@@ -773,9 +859,13 @@ mod tests {
         error_spike_is_rolled_back: "error-spike",
         latency_burn_is_rolled_back: "latency-burn",
         flag_bug_needs_a_person: "flag-bug",
+        nullable_column_is_rolled_back: "nullable-column",
         no_data_needs_a_person: "no-data",
         flaky_api_completes: "flaky-api",
+        gitops_fight_needs_a_person: "gitops-fight",
+        image_gone_needs_a_person: "image-gone",
         crash_loop_is_rolled_back: "crash-loop",
+        surprise_ends_as_what_it_drew: "surprise",
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::scenario::ENVIRONMENT;
 use crate::core::finding::Finding;
 use crate::core::repository::{FileRead, RawFile};
 use crate::core::text::Text;
-use crate::ports::{Repo, Root};
+use crate::ports::{ConfigHistory, Fault, FaultKind, Fut, Repo, Root};
 use crate::text;
 
 /// The embedded environment repository.
@@ -41,5 +41,18 @@ impl Repo for Embedded {
             let hint = "it is one of the program's own files".into();
             Box::new(Finding::file(text!("{path}"), "the file is not there".into(), hint))
         })
+    }
+}
+
+/// Its history is one commit: every file is what it is now.
+impl ConfigHistory for Embedded {
+    fn at<'a>(&'a self, path: &'a str, sha: &'a str) -> Fut<'a, Result<Vec<u8>, Fault>> {
+        let found = file(&format!("config/{path}")).map(|raw| raw.bytes).ok_or_else(|| Fault {
+            kind: FaultKind::NotFound,
+            what: text!("read config/{path} at {sha}"),
+            why: "the rehearsal's environment has no such file".into(),
+            hint: "it is one of the program's own files".into(),
+        });
+        Box::pin(std::future::ready(found))
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::controllers::pod::{Fate, Fates};
 use super::faults::Rule;
+use super::gitops::Owned;
 use super::traffic::{Effect, Model};
 
 /// The scenario that is run when none is named.
@@ -18,9 +19,13 @@ const FILES: &[(&str, &str)] = &[
     ("error-spike", include_str!("../../assets/rehearsals/error-spike.toml")),
     ("latency-burn", include_str!("../../assets/rehearsals/latency-burn.toml")),
     ("flag-bug", include_str!("../../assets/rehearsals/flag-bug.toml")),
+    ("nullable-column", include_str!("../../assets/rehearsals/nullable-column.toml")),
     ("no-data", include_str!("../../assets/rehearsals/no-data.toml")),
     ("flaky-api", include_str!("../../assets/rehearsals/flaky-api.toml")),
+    ("gitops-fight", include_str!("../../assets/rehearsals/gitops-fight.toml")),
+    ("image-gone", include_str!("../../assets/rehearsals/image-gone.toml")),
     ("crash-loop", include_str!("../../assets/rehearsals/crash-loop.toml")),
+    ("surprise", include_str!("../../assets/rehearsals/surprise.toml")),
 ];
 
 const BASE: &str = include_str!("../../assets/rehearsals/base/payments.toml");
@@ -92,17 +97,34 @@ pub enum Outcome {
 #[serde(deny_unknown_fields)]
 struct File {
     description: String,
-    expect: Outcome,
+    /// Absent where it is drawn with the fault.
+    expect: Option<Outcome>,
     captain: String,
+    /// Scenarios of which the seed draws one, whose fault and expectation this one then has.
+    #[serde(default)]
+    draws: Vec<String>,
     #[serde(default)]
     effect: Vec<Effect>,
     #[serde(default)]
     hide: Vec<Hide>,
     #[serde(default)]
     pod: Vec<PodFault>,
+    /// Jobs that have run before the train starts (an expand step).
+    #[serde(default)]
+    job: Vec<JobBefore>,
+    /// Workloads that a GitOps controller owns.
+    #[serde(default)]
+    gitops: Vec<Owned>,
     /// What the API server does to requests.
     #[serde(default)]
     fault: Vec<Rule>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobBefore {
+    name: String,
+    image: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -118,6 +140,9 @@ struct Hide {
 struct PodFault {
     image: String,
     fate: PodFate,
+    /// Only pods that are created once the train could start.
+    #[serde(default)]
+    later: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -165,8 +190,12 @@ pub struct Scenario {
     pub hidden: Vec<(String, String)>,
     /// What becomes of pods.
     pub fates: Fates,
+    /// Workloads that a GitOps controller owns.
+    pub gitops: Vec<Owned>,
     /// What the API server does to requests.
     pub faults: Vec<Rule>,
+    /// Jobs that have run before: name, image.
+    pub jobs: Vec<(String, String)>,
     /// The platform.
     pub base: Base,
 }
@@ -196,6 +225,9 @@ pub enum Unknown {
     /// There is none of that name.
     #[error("there is no scenario {0:?}; there are {names}", names = names().collect::<Vec<_>>().join(", "))]
     Name(String),
+    /// It is drawn: only a seed says which fault it has.
+    #[error("scenario {0} is drawn by a seed")]
+    Drawn(String),
     /// Its file or the platform's is damaged.
     #[error("scenario {0}: {1}")]
     Damaged(String, String),
@@ -206,15 +238,57 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     FILES.iter().map(|(name, _)| *name)
 }
 
+/// What a list says of a scenario.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// Its name.
+    pub name: &'static str,
+    /// What happens, in one line.
+    pub description: String,
+    /// How it ends when all goes as it should; none where that is drawn.
+    pub expect: Option<Outcome>,
+}
+
+/// All scenarios, the default first.
+///
+/// # Errors
+/// A file is damaged.
+pub fn listed() -> Result<Vec<Listed>, Unknown> {
+    names()
+        .map(|name| read(name).map(|File { description, expect, .. }| Listed { name, description, expect }))
+        .collect()
+}
+
+fn read(name: &str) -> Result<File, Unknown> {
+    let (_, text) = FILES.iter().find(|(n, _)| *n == name).ok_or_else(|| Unknown::Name(name.to_owned()))?;
+    toml::from_str(text).map_err(|e| Unknown::Damaged(name.to_owned(), e.to_string()))
+}
+
 impl Scenario {
-    /// The scenario of a name.
+    /// The scenario of a name, with what a seed draws in it.
     ///
     /// # Errors
     /// No such scenario.
+    pub fn of(name: &str, seed: u64) -> Result<Self, Unknown> {
+        let file = read(name)?;
+        let Some(last) = u64::try_from(file.draws.len()).ok().filter(|n| *n > 0) else { return Self::named(name) };
+        // Neighbouring seeds are not to draw in turn.
+        let mixed = (seed ^ 0x7375_7270_7269_7365).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+        let index = usize::try_from(mixed.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32).unwrap_or(0);
+        let drawn = &file.draws[index % usize::try_from(last).unwrap_or(1)];
+        // What was drawn is for the person to find out.
+        let (name, description, captain) = (name.to_owned(), file.description.clone(), file.captain.clone());
+        Ok(Self { name, description, captain, ..Self::named(drawn)? })
+    }
+
+    /// The scenario of a name that draws nothing.
+    ///
+    /// # Errors
+    /// No such scenario, or it is drawn.
     pub fn named(name: &str) -> Result<Self, Unknown> {
         let damaged = |why: String| Unknown::Damaged(name.to_owned(), why);
-        let (_, text) = FILES.iter().find(|(n, _)| *n == name).ok_or_else(|| Unknown::Name(name.to_owned()))?;
-        let file: File = toml::from_str(text).map_err(|e| damaged(e.to_string()))?;
+        let file = read(name)?;
+        let expect = file.expect.ok_or_else(|| Unknown::Drawn(name.to_owned()))?;
         let base: Base = toml::from_str(BASE).map_err(|e| damaged(e.to_string()))?;
         let fate = |f: &PodFault| match f.fate {
             PodFate::CrashLoop => Fate::CrashLoop,
@@ -223,12 +297,18 @@ impl Scenario {
         Ok(Self {
             name: name.to_owned(),
             description: file.description,
-            expect: file.expect,
+            expect,
             captain: file.captain,
             effects: file.effect,
             hidden: file.hide.into_iter().map(|h| (h.service, h.version)).collect(),
-            fates: Fates { rules: file.pod.iter().map(|f| (f.image.clone(), fate(f))).collect(), ..Fates::default() },
+            fates: Fates {
+                rules: file.pod.iter().filter(|f| !f.later).map(|f| (f.image.clone(), fate(f))).collect(),
+                later: file.pod.iter().filter(|f| f.later).map(|f| (f.image.clone(), fate(f))).collect(),
+                ..Fates::default()
+            },
+            gitops: file.gitops,
             faults: file.fault,
+            jobs: file.job.into_iter().map(|j| (j.name, j.image)).collect(),
             base,
         })
     }
@@ -282,6 +362,13 @@ impl Scenario {
                 serde_yaml::from_multiple(text).map_err(|e| Unknown::Damaged(self.name.clone(), e.to_string()))?;
             out.extend(documents.into_iter().filter(Value::is_object));
         }
+        for (name, image) in &self.jobs {
+            let container = json!({ "name": "migrate", "image": image });
+            out.push(json!({
+                "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": name, "namespace": self.base.namespace },
+                "spec": { "backoffLimit": 0, "template": { "spec": { "restartPolicy": "Never", "containers": [container] } } },
+            }));
+        }
         for object in &mut out {
             match object.get("kind").and_then(Value::as_str) {
                 Some("Rollout") => self.quicken(object),
@@ -315,7 +402,7 @@ mod tests {
     #[test]
     fn every_listed_scenario_opens() {
         for name in names() {
-            let scenario = Scenario::named(name).unwrap();
+            let scenario = Scenario::of(name, 1).unwrap();
             assert!(!scenario.description.is_empty() && !scenario.captain.is_empty());
             let pinned = scenario.pinned().unwrap();
             assert_eq!(pinned.len(), 10);
@@ -323,14 +410,36 @@ mod tests {
                 assert!(!service.image.is_empty() && service.version != service.before, "{service:?}");
             }
             assert!(scenario.objects().unwrap().len() > 30);
+            for (image, _) in &scenario.fates.later {
+                let was = |p: &Pinned| image.as_str() == format!("{}:{}", p.name, p.before);
+                assert!(pinned.iter().any(was), "{name}: {image} is no version before");
+            }
             for effect in &scenario.effects {
                 let hurt = pinned.iter().find(|p| p.name == effect.service).unwrap();
                 assert!(effect.version.is_empty() || effect.version == hurt.version, "{name}: {effect:?}");
             }
         }
         assert_eq!(names().next(), Some(DEFAULT));
+        assert_eq!(listed().unwrap().len(), names().count());
         let why = Scenario::named("no-such").unwrap_err().to_string();
         assert!(why.contains("error-spike"), "{why}");
+    }
+
+    #[test]
+    fn a_surprise_draws_every_fault_by_its_seed() {
+        let faults = |s: &Scenario| format!("{:?} {:?} {:?} {:?}", s.effects, s.fates, s.faults, s.hidden);
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            let drawn = Scenario::of("surprise", seed).unwrap();
+            assert_eq!(drawn.name, "surprise");
+            assert_eq!(faults(&drawn), faults(&Scenario::of("surprise", seed).unwrap()));
+            seen.insert(format!("{:?} {} {:?}", drawn.expect, faults(&drawn), drawn.gitops));
+        }
+        let drawable = read("surprise").unwrap().draws;
+        let others: Vec<&str> = names().filter(|n| !["green", "surprise"].contains(n)).collect();
+        assert_eq!(drawable, others, "every other fault may come");
+        assert_eq!(seen.len(), drawable.len());
+        assert!(matches!(Scenario::named("surprise"), Err(Unknown::Drawn(_))));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Witness {
     calls: Vec<(String, String)>,
     flags_end: BTreeMap<String, bool>,
     was: BTreeMap<String, Was>,
+    /// Jobs that had run before: an expand step stays.
+    jobs: BTreeSet<String>,
     flags_were: BTreeMap<String, f64>,
     deployed: BTreeMap<String, Timestamp>,
     /// Services that were finished and have been taken back.
@@ -87,6 +89,7 @@ impl Witness {
             .collect();
         let mut witness = Self {
             flags_were: traffic::flags(store, &namespace),
+            jobs: traffic::completed(store, &namespace),
             namespace,
             pinned,
             calls: scenario
@@ -236,6 +239,9 @@ impl Witness {
                         Some(is) => violations.push(format!("{name} ended on {} and began on {}", is.hash, was.hash)),
                         None => violations.push(format!("{name} is gone")),
                     }
+                }
+                for job in self.jobs.difference(&traffic::completed(store, &self.namespace)) {
+                    violations.push(format!("the expand step {job} did not stay"));
                 }
                 if traffic::flags(store, &self.namespace) != self.flags_were {
                     violations.push("a flag ended at another value than at the start".to_owned());

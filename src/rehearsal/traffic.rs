@@ -136,6 +136,9 @@ pub struct Effect {
     /// Only while this flag is on; a flag for some users hurts in proportion.
     #[serde(default)]
     pub flag: String,
+    /// Only once this Job has completed (a migration that left rows in a state which the version does not bear).
+    #[serde(default)]
+    pub job: String,
 }
 
 fn one() -> f64 {
@@ -201,7 +204,16 @@ pub struct Traffic {
     /// When each effect first hurt a request.
     began: BTreeMap<usize, Timestamp>,
     /// Routes and flags as they were at a version of the store.
-    seen: Option<(u64, Routes, BTreeMap<String, f64>)>,
+    seen: Option<(u64, Routes, Around)>,
+}
+
+/// What an effect may depend on besides routing.
+#[derive(Clone, Debug, Default)]
+struct Around {
+    /// The share of users each flag is on for.
+    flags: BTreeMap<String, f64>,
+    /// Jobs that have completed.
+    done: BTreeSet<String>,
 }
 
 /// The revisions that serve each service.
@@ -231,17 +243,17 @@ impl Traffic {
     }
 
     /// Where requests go and what flags say; read anew when the store has changed.
-    fn routed(&mut self, store: &Store) -> (Routes, BTreeMap<String, f64>) {
-        if let Some((version, routes, flags)) = &self.seen
+    fn routed(&mut self, store: &Store) -> (Routes, Around) {
+        if let Some((version, routes, around)) = &self.seen
             && *version == store.version()
         {
-            return (routes.clone(), flags.clone());
+            return (routes.clone(), around.clone());
         }
         let names = self.model.service.iter().map(|s| &s.name);
         let all: Routes = names.map(|n| (n.clone(), routes(store, &self.namespace, n))).collect();
-        let flags = flags(store, &self.namespace);
-        self.seen = Some((store.version(), all.clone(), flags.clone()));
-        (all, flags)
+        let around = Around { flags: flags(store, &self.namespace), done: completed(store, &self.namespace) };
+        self.seen = Some((store.version(), all.clone(), around.clone()));
+        (all, around)
     }
 
     /// Seconds between scrapes.
@@ -275,13 +287,13 @@ impl Traffic {
 
     /// One second of traffic.
     pub fn second(&mut self, store: &Store, now: Timestamp) -> Second {
-        let (routes, flags) = self.routed(store);
+        let (routes, around) = self.routed(store);
         let rates = self.rates(now);
-        let (with, without) = self.qualities(&routes, &flags, now);
+        let (with, without) = self.qualities(&routes, &around, now);
         let mut second = Second::default();
         for (i, effect) in self.effects.iter().enumerate() {
             for revision in routes.get(&effect.service).into_iter().flatten() {
-                let exposed = self.strength(i, revision, &flags, now).map_or(0.0, |s| s.0);
+                let exposed = self.strength(i, revision, &around, now).map_or(0.0, |s| s.0);
                 let hurt = exposed * revision.share * rates.get(&effect.service).copied().unwrap_or(0.0);
                 if hurt > 0.0 {
                     second.exposed += hurt;
@@ -334,21 +346,16 @@ impl Traffic {
 
     /// How much of a revision's requests an effect touches (0 to 1), and how far it has grown (0 to 1); none where it
     /// does not apply.
-    fn strength(
-        &self,
-        index: usize,
-        revision: &Revision,
-        flags: &BTreeMap<String, f64>,
-        now: Timestamp,
-    ) -> Option<(f64, f64)> {
+    fn strength(&self, index: usize, revision: &Revision, around: &Around, now: Timestamp) -> Option<(f64, f64)> {
         let effect = &self.effects[index];
         if (!effect.version.is_empty() && effect.version != revision.version)
             || revision.share * 100.0 < effect.from_weight
             || revision.share <= 0.0
+            || (!effect.job.is_empty() && !around.done.contains(&effect.job))
         {
             return None;
         }
-        let touched = if effect.flag.is_empty() { 1.0 } else { flags.get(&effect.flag).copied().unwrap_or(0.0) };
+        let touched = if effect.flag.is_empty() { 1.0 } else { around.flags.get(&effect.flag).copied().unwrap_or(0.0) };
         if touched <= 0.0 {
             return None;
         }
@@ -366,7 +373,7 @@ impl Traffic {
     fn qualities(
         &self,
         routes: &Routes,
-        flags: &BTreeMap<String, f64>,
+        around: &Around,
         now: Timestamp,
     ) -> (BTreeMap<(String, String), Quality>, BTreeMap<(String, String), Quality>) {
         let mut out = (BTreeMap::new(), BTreeMap::new());
@@ -388,7 +395,7 @@ impl Traffic {
                     for (i, effect) in
                         self.effects.iter().enumerate().filter(|(_, e)| hurt && e.service == service.name)
                     {
-                        if let Some((touched, grown)) = self.strength(i, revision, flags, now) {
+                        if let Some((touched, grown)) = self.strength(i, revision, around, now) {
                             own.errors += touched * grown * effect.errors;
                             own.slower *= 1.0 + touched * grown * (effect.slower - 1.0);
                         }
@@ -540,6 +547,13 @@ pub fn flags(store: &Store, namespace: &str) -> BTreeMap<String, f64> {
         }
     }
     out
+}
+
+/// The Jobs of a namespace that have completed.
+pub fn completed(store: &Store, namespace: &str) -> BTreeSet<String> {
+    let done = |c: &Value| fields::text(c, "/type") == "Complete" && fields::text(c, "/status") == "True";
+    let jobs = store.list(&kinds::JOB, Some(namespace));
+    jobs.filter(|j| fields::items(j, "/status/conditions").iter().any(done)).map(|j| j.name().to_owned()).collect()
 }
 
 fn share_of_flag(flag: &Value) -> f64 {

@@ -15,6 +15,7 @@ use super::controllers::agenda::{Agenda, Task};
 use super::controllers::desk::Desk;
 use super::controllers::pod::{self, Fates};
 use super::controllers::{analysis_run, deployment, fields, job, replica_set, rollout};
+use super::gitops::{self, Owner};
 use super::kinds::{self, Kind};
 use super::scenario::{Outcome, Scenario, Unknown};
 use super::score::{Score, Witness};
@@ -56,6 +57,7 @@ pub struct World {
     /// The newest change that the controllers have been told of.
     told: u64,
     traffic: Option<Traffic>,
+    owners: Vec<Owner>,
     witness: Option<Witness>,
     scenario: Option<Scenario>,
     seed: u64,
@@ -71,6 +73,7 @@ impl World {
             fates,
             told: 0,
             traffic: None,
+            owners: Vec::new(),
             witness: None,
             scenario: None,
             seed,
@@ -105,11 +108,28 @@ impl World {
         world.agenda.at(now, Task::Traffic);
         world.agenda.at(now, Task::Scrape);
         world.traffic = Some(traffic);
+        world.own(&scenario)?;
         world.advance(start);
+        world.fates.later_from = Some(start);
         let witness = Witness::new(&scenario, &world.store.lock())?;
         world.witness = Some(witness);
         world.scenario = Some(scenario);
         Ok(world)
+    }
+
+    /// Lets GitOps controllers own what the scenario says.
+    fn own(&mut self, scenario: &Scenario) -> Result<(), Unknown> {
+        let pinned = scenario.pinned()?;
+        let mut store = self.store.lock();
+        for owned in &scenario.gitops {
+            let Some(service) = pinned.iter().find(|p| p.name == owned.service) else { continue };
+            let image = format!("{}:{}", service.image, service.version);
+            let owner = Owner::new(owned.clone(), &scenario.base.namespace, image);
+            owner.mark(&mut store);
+            self.agenda.at(store.now(), Task::Heal(self.owners.len()));
+            self.owners.push(owner);
+        }
+        Ok(())
     }
 
     fn make_nodes(&mut self) {
@@ -231,7 +251,7 @@ impl World {
         match task {
             Task::Traffic => return self.second(),
             Task::Scrape => return self.scrape(),
-            Task::Cue(_) => return,
+            Task::Heal(index) => return self.heal(index),
             _ => {}
         }
         let mut store = self.store.lock();
@@ -244,8 +264,16 @@ impl World {
             Task::Job(namespace, name) => job::reconcile(&mut desk, &namespace, &name),
             Task::AnalysisRun(namespace, name) => analysis_run::reconcile(&mut desk, &namespace, &name),
             Task::Rollout(namespace, name) => rollout::reconcile(&mut desk, &namespace, &name),
-            Task::Traffic | Task::Scrape | Task::Cue(_) => {}
+            Task::Traffic | Task::Scrape | Task::Heal(_) => {}
         }
+    }
+
+    fn heal(&mut self, index: usize) {
+        let mut store = self.store.lock();
+        let now = store.now();
+        let Some(owner) = self.owners.get_mut(index) else { return };
+        owner.look(&mut store);
+        self.agenda.at(now.saturating_add(gitops::LOOKS_EVERY).unwrap_or(now), Task::Heal(index));
     }
 
     fn second(&mut self) {

@@ -68,9 +68,11 @@ impl Actor {
         let run = runs.iter().find(|r| step.as_ref().is_some_and(|s| *s == r.name())).cloned();
         let owner = object.as_ref().and_then(gitops_owner);
         let sets = self.list(ObjectKind::ReplicaSet).await?;
+        let uid = object.as_ref().map(|o| o.uid().to_owned()).unwrap_or_default();
+        let mut records = self.list(ObjectKind::ConfigMap).await?;
+        records.retain(|map| map.label(footplate::core::record::OF) == Some(uid.as_str()));
         let now = self.time();
-        let facts =
-            Facts { object, target, primary: None, sets, records: Vec::new(), was_stable: Vec::new(), run, owner, now };
+        let facts = Facts { object, target, primary: None, sets, records, was_stable: Vec::new(), run, owner, now };
         Ok((facts, runs))
     }
 

@@ -3,11 +3,12 @@
 //! (`stage.rs` is the ground they stand on), and states its end state in full. Cases were written from the controller's
 //! documented behaviour, and first made to pass on the real one.
 
+use footplate::core::config_files::ConfigFiles;
 use footplate::core::verb::Verb;
 use footplate::core::workload::{Phase, Role, Workload};
 use serde_json::json;
 
-use crate::conformance::stage::{Case, Outcome, Play, Stage, basic, blue_green, case, routed};
+use crate::conformance::stage::{CONFIG_BEFORE, Case, Outcome, Play, Stage, basic, blue_green, case, routed};
 
 /// Every behaviour, by name.
 pub fn all() -> Vec<Case> {
@@ -75,6 +76,10 @@ pub fn all() -> Vec<Case> {
         case("a failed background analysis aborts", |s| Box::pin(background_fail(s))),
         case("an analysis fails while the rollout is held", |s| Box::pin(analysis_fail_held(s))),
         case("an analysis run keeps ten measurements", |s| Box::pin(ten_measurements(s))),
+        case("start sets the config volume with the image, and undo takes both back", |s| Box::pin(start_config(s))),
+        case("a change of config alone runs all steps", |s| Box::pin(config_only(s))),
+        case("a template without a config volume is refused with the lines to add", |s| Box::pin(config_nowhere(s))),
+        case("start with workloadRef sets the Deployment's config volume", |s| Box::pin(config_ref(s))),
     ]
 }
 
@@ -784,4 +789,67 @@ async fn ten_measurements(s: &Stage) -> Play {
     s.until("next pause", |w| paused_at(w, 3)).await?;
     s.same("measurements kept", s.measurements_kept().await?, 10)?;
     s.now().await
+}
+
+fn limits(limit: u32) -> Result<ConfigFiles, String> {
+    let file = ("app/limits.yaml".into(), format!("limit: {limit}\n").into_bytes());
+    ConfigFiles::of("app", vec![file]).map_err(|refusal| refusal.why.to_string())
+}
+
+async fn started(s: &Stage, version: &str, files: &ConfigFiles) -> Result<(), String> {
+    match s.start_with(version, files).await? {
+        Outcome::Done(_) => Ok(()),
+        other => Err(format!("start was not carried out: {other:?}")),
+    }
+}
+
+async fn start_config(s: &Stage) -> Play {
+    s.rollout(s.with_config(basic(4)).await?).await?;
+    s.until("old version healthy", |w| healthy_on(w, OLD)).await?;
+    let files = limits(2)?;
+    started(s, NEW, &files).await?;
+    s.until("first pause", |w| paused_at(w, 1) && w.version.as_deref() == Some(NEW)).await?;
+    s.same("mounted", s.mounted().await?.as_str(), files.name().as_str())?;
+    s.same("content", s.config(files.name(), "limits.yaml").await?, ("limit: 2\n".to_owned(), false))?;
+    // A second press finds everything as it should be.
+    started(s, NEW, &files).await?;
+    s.done(Verb::Undo).await?;
+    let w = s.until("healthy on the old version", |w| healthy_on(w, OLD)).await?;
+    s.same("mounted after the undo", s.mounted().await?.as_str(), CONFIG_BEFORE)?;
+    Ok(w)
+}
+
+async fn config_only(s: &Stage) -> Play {
+    s.rollout(s.with_config(basic(4)).await?).await?;
+    let before = s.until("old version healthy", |w| healthy_on(w, OLD)).await?;
+    let files = limits(3)?;
+    started(s, OLD, &files).await?;
+    let w = s.until("first pause", |w| paused_at(w, 1) && w.hash != before.hash).await?;
+    s.same("version", w.version.as_deref(), Some(OLD))?;
+    s.same("mounted", s.mounted().await?.as_str(), files.name().as_str())?;
+    s.done(Verb::Undo).await?;
+    s.until("back on the config before", |w| healthy_on(w, OLD) && w.hash == before.hash).await
+}
+
+async fn config_nowhere(s: &Stage) -> Play {
+    s.rollout(basic(2)).await?;
+    let w = s.until("old version healthy", |w| healthy_on(w, OLD)).await?;
+    match s.start_with(NEW, &limits(2)?).await? {
+        Outcome::Refused(why) if why.contains("no volume called config") => {}
+        other => return s.fail(format!("a template without a config volume: {other:?}")),
+    }
+    s.holds_still("nothing deployed", 1, |now| healthy_on(now, OLD) && now.hash == w.hash).await
+}
+
+async fn config_ref(s: &Stage) -> Play {
+    s.with_ref(s.with_config(basic(4)).await?).await?;
+    s.until("old version healthy", |w| healthy_on(w, OLD)).await?;
+    let files = limits(2)?;
+    started(s, NEW, &files).await?;
+    s.until("first pause", |w| paused_at(w, 1) && w.version.as_deref() == Some(NEW)).await?;
+    s.same("mounted", s.mounted().await?.as_str(), files.name().as_str())?;
+    s.done(Verb::Undo).await?;
+    let w = s.until("healthy on the old version", |w| healthy_on(w, OLD)).await?;
+    s.same("mounted after the undo", s.mounted().await?.as_str(), CONFIG_BEFORE)?;
+    Ok(w)
 }

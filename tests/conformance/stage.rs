@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use footplate::core::config_files::ConfigFiles;
 use footplate::core::text::Text;
 use footplate::core::verb::Verb;
 use footplate::core::workload::Workload;
@@ -38,6 +39,9 @@ pub enum Outcome {
     Refused(String),
     Failed(String),
 }
+
+/// The ConfigMap that is mounted before a case deploys another one.
+pub const CONFIG_BEFORE: &str = "app-config-0000000000";
 
 /// How long a case waits for a state, in the cluster's own time.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -100,9 +104,50 @@ impl Stage {
         self.create(rollout).await
     }
 
+    /// A ConfigMap, and a volume `config` in a workload's template that names it.
+    pub async fn with_config(&self, mut workload: Value) -> Result<Value, String> {
+        self.create(
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "immutable": true, "metadata": {"name": CONFIG_BEFORE},
+            "data": {"limits.yaml": "limit: 1\n"}}),
+        )
+        .await?;
+        let spec = &mut workload["spec"]["template"]["spec"];
+        spec["volumes"] = json!([{"name": "config", "configMap": {"name": CONFIG_BEFORE}}]);
+        spec["containers"][0]["volumeMounts"] = json!([{"name": "config", "mountPath": "/etc/app"}]);
+        Ok(workload)
+    }
+
+    /// Starts a version with config files.
+    pub async fn start_with(&self, version: &str, files: &ConfigFiles) -> Result<Outcome, String> {
+        let (image, container) = (Text::scrub(&image(version)), Text::scrub("app"));
+        self.verb(Verb::Start { image, container, config: Some(files.clone()) }).await
+    }
+
+    /// The ConfigMap that the volume `config` names: of the Rollout, or of the Deployment that it refers to.
+    pub async fn mounted(&self) -> Result<String, String> {
+        let rollout = self.rollouts().get("app").await.map_err(|e| e.to_string())?;
+        let holder = match rollout.data.pointer("/spec/workloadRef") {
+            Some(_) => self.api("apps", "v1", "Deployment").get("app").await.map_err(|e| e.to_string())?,
+            None => rollout,
+        };
+        let name = holder.data.pointer("/spec/template/spec/volumes/0/configMap/name").and_then(Value::as_str);
+        Ok(name.unwrap_or_default().to_owned())
+    }
+
+    /// What a ConfigMap holds under a key, and whether it can be changed.
+    pub async fn config(&self, name: &str, key: &str) -> Result<(String, bool), String> {
+        let map = self.api("", "v1", "ConfigMap").get(name).await.map_err(|e| e.to_string())?;
+        let text = map.data["data"][key].as_str().unwrap_or_default().to_owned();
+        Ok((text, map.data["immutable"] != true))
+    }
+
     /// A Deployment without replicas and a basic canary that refers to it.
     pub async fn rollout_with_ref(&self, replicas: u32) -> Result<(), String> {
-        let mut rollout = basic(replicas);
+        self.with_ref(basic(replicas)).await
+    }
+
+    /// The same of a Rollout, whose template becomes the Deployment's.
+    pub async fn with_ref(&self, mut rollout: Value) -> Result<(), String> {
         let template = rollout["spec"]["template"].take();
         self.create(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app"},
             "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "app"}}, "template": template}}))
@@ -226,7 +271,8 @@ impl Stage {
 
     /// Starts a version: recorded first, then deployed.
     pub async fn start(&self, version: &str) -> Result<String, String> {
-        self.done(Verb::Start { image: Text::scrub(&image(version)), container: Text::scrub("app") }).await
+        self.done(Verb::Start { image: Text::scrub(&image(version)), container: Text::scrub("app"), config: None })
+            .await
     }
 
     pub async fn annotation(&self, key: &str) -> Result<Option<String>, String> {

@@ -304,7 +304,7 @@ async fn what_cannot_be_flipped_says_why() {
     assert_eq!(refused(unknown).await, "there is no flag nobody");
     let theme = Flip { key: "theme".into(), ..on(&object("payments-flags")) };
     assert!(refused(theme).await.contains("cannot be switched"));
-    std::fs::write(rig.state.path().join("flags.json"), "flags: {}").unwrap();
+    std::fs::write(rig.state.path().join("flags.json"), "{\"flags\": ").unwrap();
     let file: Arc<dyn footplate::ports::FlagFile> = rig.file.clone();
     assert!(refused(on(&At::File(Arc::clone(&file)))).await.contains("no JSON"));
     std::fs::remove_file(rig.state.path().join("flags.json")).unwrap();

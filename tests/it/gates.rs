@@ -11,7 +11,7 @@ use footplate::core::snapshot::{GateView, Limit, Verdict};
 use footplate::core::text::Text;
 use footplate::engine::gates::ask::answer;
 use footplate::engine::gates::{Board, Moment, Watched};
-use footplate::ports::Clock;
+use footplate::ports::{Clock, Fut};
 use footplate::rehearsal::clock::wednesday;
 use footplate::rehearsal::kinds::{ANALYSIS_RUN, ANALYSIS_TEMPLATE, Kind, ROLLOUT};
 use footplate::rehearsal::prometheus;

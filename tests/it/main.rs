@@ -3,6 +3,7 @@
 
 mod bad;
 mod clients;
+mod config;
 #[path = "../conformance.rs"]
 mod conformance;
 mod engine;
@@ -11,6 +12,7 @@ mod gates;
 mod guard_campaign;
 mod objects;
 mod plan;
+mod rehearsals;
 mod screens;
 mod table;
 mod terminal;

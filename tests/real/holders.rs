@@ -184,3 +184,37 @@ fn a_canary_that_flagger_gave_up_is_tried_again_or_undone() {
     assert_eq!(stand.image("mesh"), "registry.example/app:1.0.0");
     stand.until("mesh", "rest", |s| s["phase"] == "Healthy" && s["version"] == "1.0.0");
 }
+
+#[test]
+fn a_restart_makes_the_primarys_pods_new_and_no_canary() {
+    let stand = Stand::new("mesh");
+    let pods = || {
+        let path = "jsonpath={.items[*].metadata.name}";
+        let names = stand.plane.kubectl(&["get", "pods", "-n", stand.ns.name(), "-l", "app=mesh-primary", "-o", path]);
+        names.split_whitespace().map(str::to_owned).collect::<std::collections::BTreeSet<String>>()
+    };
+    let before = pods();
+    assert!(!before.is_empty(), "the primary has pods");
+    let said = stand.does(&["restart", "mesh", "--yes"]);
+    assert!(said.contains("the pods of its primary are restarted"), "{said}");
+    wait_for("the old pods are gone", Duration::from_secs(60), || {
+        let now = pods();
+        let all_new = now.len() == before.len() && now.is_disjoint(&before);
+        if all_new { Ok(()) } else { Err(format!("{now:?}, before {before:?}")) }
+    });
+    // Flagger looks at its target every 3 s: it must not take the restart for a version.
+    for _ in 0..10 {
+        let phase = stand.get("canary", "mesh", ".status.phase");
+        assert!(matches!(phase.as_str(), "Initialized" | "Succeeded"), "{phase}");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert_eq!(stand.image("mesh-primary"), "registry.example/app:1.0.0");
+    let service = stand.service("mesh");
+    assert_eq!((&service["phase"], &service["version"]), (&json!("Healthy"), &json!("1.0.0")));
+    // What is deployed next is analysed as ever.
+    stand.does(&["start", "mesh", "--yes"]);
+    stand.until("mesh", "its first weight", |s| s["actual_weight"].as_u64().is_some_and(|w| (5..100).contains(&w)));
+    let err = stand.refuses(&["restart", "mesh", "--yes"]);
+    assert!(err.contains("not at rest"), "{err}");
+    stand.does(&["abort", "mesh", "--yes"]);
+}

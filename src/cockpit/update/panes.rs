@@ -9,6 +9,7 @@ use crate::cockpit::status;
 use crate::cockpit::theme::Role;
 use crate::core::intent::Want;
 use crate::core::layout::Zoom;
+use crate::core::snapshot::{Mode as Ground, WriteMode};
 use crate::core::text::Text;
 use crate::core::verb::FlagSetting;
 
@@ -74,6 +75,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Command> {
             say(model, Role::Dim, crate::text!("reading everything again"));
             return vec![Command::Reread];
         }
+        Action::Script => return script(model),
         Action::Copy => return copy(model),
         Action::Save => return vec![Command::Save(String::new())],
         Action::Redraw => return vec![Command::Redraw],
@@ -158,6 +160,28 @@ fn flip(model: &mut Model) -> Vec<Command> {
     let setting = if flag.now.as_deref() == Some("off") { FlagSetting::On } else { FlagSetting::Off };
     let want = Want::Flag { key: flag.key.clone(), source: flag.source.clone(), setting };
     dialog::order(model, &want, None, None)
+}
+
+/// Gives a rehearsal's train to its script.
+fn script(model: &mut Model) -> Vec<Command> {
+    if !matches!(model.live.mode, Ground::Rehearsal { .. }) {
+        say(model, Role::Dim, crate::text!("only a rehearsal has a script; here nobody drives but people"));
+        return Vec::new();
+    }
+    if model.live.place.write == WriteMode::ReadOnly {
+        say(
+            model,
+            Role::Dim,
+            crate::text!("read-only: the script cannot drive either; leave and start without --read-only"),
+        );
+        return Vec::new();
+    }
+    say(
+        model,
+        Role::Accent,
+        crate::text!("the script drives on from here; it starts what is not on its pinned version"),
+    );
+    vec![Command::Script(true)]
 }
 
 fn freeze(model: &mut Model) {

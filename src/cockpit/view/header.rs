@@ -79,7 +79,11 @@ fn badges(model: &Model, s: &Snapshot) -> Vec<(Role, String)> {
         Link::Down(_) => vec![(Role::Bad, format!("{} DOWN {age}", g.failed))],
     };
     if let Mode::Rehearsal { scenario, seed, scripted } = &s.mode {
-        let hand = if *scripted { "scripted captain" } else { "you drive" };
+        let hand = match (scripted, s.place.write) {
+            (true, _) => "the script drives",
+            (false, WriteMode::ReadOnly) => "nobody drives",
+            (false, _) => "you drive",
+        };
         parts.push((Role::Badge, "  REHEARSAL".to_owned()));
         parts.push((Role::Dim, format!(" {scenario} seed {seed}, {hand}")));
     }

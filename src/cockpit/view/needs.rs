@@ -5,10 +5,11 @@ use jiff::SignedDuration;
 use ratatui::layout::Rect;
 
 use crate::cockpit::ink::{Ink, width};
+use crate::cockpit::keymap::Action;
 use crate::cockpit::model::Model;
 use crate::cockpit::status;
 use crate::cockpit::theme::Role;
-use crate::core::snapshot::Link;
+use crate::core::snapshot::{Link, Mode, WriteMode};
 
 /// Draws the row.
 pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
@@ -38,6 +39,14 @@ pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
         return;
     }
     let x = area.x + 1;
+    // In a rehearsal the right end of the row says how the train changes hands.
+    let hint = hands(model, &s.mode, s.place.write);
+    let area = if !hint.is_empty() && width(&hint) + 40 < area.width {
+        ink.right(area, x, area.y, &[(Role::Dim, hint.clone())]);
+        Rect { width: area.width - width(&hint) - 1, ..area }
+    } else {
+        area
+    };
     if let Some(why) = old {
         ink.put(area, x, area.y, &format!("what is shown is old: {why}"), Role::Stale);
         return;
@@ -66,4 +75,15 @@ pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
         _ => "nothing needs you".to_owned(),
     };
     ink.put(area, x, area.y, &text, Role::Dim);
+}
+
+/// How the train of a rehearsal is taken, or given back; nothing elsewhere.
+fn hands(model: &Model, mode: &Mode, write: WriteMode) -> String {
+    match mode {
+        Mode::Rehearsal { scripted: true, .. } => "any key takes the train ".to_owned(),
+        Mode::Rehearsal { scripted: false, .. } if write != WriteMode::ReadOnly => {
+            format!("{} lets the script drive ", model.setup.keymap.hint(Action::Script))
+        }
+        Mode::Rehearsal { .. } | Mode::Live => String::new(),
+    }
 }

@@ -194,7 +194,7 @@ fn a_file_keeps_its_layout_and_order() {
         text.replace(r#"{ "if": ["{\"}", "on"] }"#, "{}")
             .replace(r#""defaultVariant" : "off""#, r#""defaultVariant" : "on""#)
     );
-    assert!(flip_text("flags:\n  k: {}\n", "k", FlagSetting::On).unwrap_err().why.contains("no JSON"));
+    assert!(flip_text("{\"flags\": ", "k", FlagSetting::On).unwrap_err().why.contains("no JSON"));
     let bare = r#"{"flags":{"k":{"state":"ENABLED","variants":{"on":true,"off":false}}}}"#;
     let (_, after) = flip_text(bare, "k", FlagSetting::On).unwrap();
     let variants = r#""variants":{"on":true,"off":false}"#;
@@ -202,6 +202,85 @@ fn a_file_keeps_its_layout_and_order() {
         after,
         format!(r#"{{"flags":{{"k":{{"state":"ENABLED",{variants},"defaultVariant": "on","targeting": {{}}}}}}}}"#)
     );
+}
+
+const YAML: &str = "\
+# Flags of payments; who changes one tells #payments-oncall.
+flags:
+  zebra: {state: ENABLED, variants: {on: true, off: false}, defaultVariant: 'on'}   # older than all of us
+  ledger_nullable:
+    state: ENABLED        # never disable: the code's default is on
+    variants:
+      on: true
+      off: false
+    defaultVariant: off   # until 2025-11
+    # Who sees it early:
+    targeting:
+      if:
+      - ends_with: [{var: email}, '@payments.example']
+      - on
+      - off
+    metadata: {owner: payments, hex: 0x1F, day: 2025-10-01}
+  last:
+    state: ENABLED
+    variants: {\"on\": true, \"off\": false}
+    defaultVariant: \"off\"
+# the end
+";
+
+#[test]
+fn a_yaml_file_keeps_its_comments_and_layout() {
+    let (flip, after) = flip_text(YAML, "ledger_nullable", FlagSetting::On).unwrap();
+    assert_eq!((flip.before, flip.after), (Now::Rules, FlagSetting::On));
+    let rules =
+        "targeting:\n      if:\n      - ends_with: [{var: email}, '@payments.example']\n      - on\n      - off\n";
+    let expected = YAML.replace("defaultVariant: off ", "defaultVariant: \"on\" ").replace(rules, "targeting: {}\n");
+    assert_eq!(after, expected);
+    let (_, after) = flip_text(YAML, "zebra", FlagSetting::Percent(5)).unwrap();
+    let zebra = "defaultVariant: \"off\", \"targeting\": {\"fractional\":[[\"on\",5],[\"off\",95]]}}   # older";
+    assert_eq!(after, YAML.replace("defaultVariant: 'on'}   # older", zebra));
+    let (_, after) = flip_text(YAML, "last", FlagSetting::On).unwrap();
+    assert_eq!(
+        after,
+        YAML.replace(
+            "    defaultVariant: \"off\"\n# the end",
+            "    defaultVariant: \"on\"\n    targeting: {}\n# the end"
+        )
+    );
+    let (_, back) = flip_text(&after, "last", FlagSetting::Off).unwrap();
+    assert_eq!(read("last", &parse(&back).unwrap()["flags"]["last"]).now, Some(Now::Set(FlagSetting::Off)));
+    let windows = YAML.replace('\n', "\r\n");
+    let (_, after) = flip_text(&windows, "last", FlagSetting::On).unwrap();
+    assert!(after.contains("defaultVariant: \"on\"\r\n    targeting: {}\r\n# the end"), "{after}");
+}
+
+#[test]
+fn what_yaml_leaves_open_is_closed_and_what_cannot_be_changed_alone_is_refused() {
+    let head = "flags:\n  k:\n    state: ENABLED\n    variants: {on: true, off: false}\n";
+    for (rest, after) in [
+        ("    defaultVariant: off\n    targeting:\n", "    defaultVariant: \"on\"\n    targeting: {}\n"),
+        ("    defaultVariant: off\n    targeting: ~", "    defaultVariant: \"on\"\n    targeting: {}"),
+        (
+            "    targeting: # rules\n      {}\n    defaultVariant: off",
+            "    targeting: # rules\n      {}\n    defaultVariant: \"on\"",
+        ),
+        ("    defaultVariant: >-\n      off\n", "    defaultVariant: \"on\"\n    targeting: {}\n"),
+    ] {
+        let text = format!("{head}{rest}");
+        let (_, changed) = flip_text(&text, "k", FlagSetting::On).unwrap_or_else(|r| panic!("{rest}: {r:?}"));
+        assert_eq!(changed, format!("{head}{after}"));
+    }
+    for (text, why) in [
+        ("flags: &all\n  k: {}\n", "anchor"),
+        ("flags:\n  k: {}\n---\nflags: {}\n", "second document"),
+        ("flags:\n  k: {}\n  k: {}\n", "twice"),
+        ("flags:\n\tk: {}\n", "not YAML"),
+        ("", "empty"),
+        ("flags:\n  other: {}\n", "no flag k"),
+    ] {
+        let refusal = flip_text(text, "k", FlagSetting::On).unwrap_err();
+        assert!(refusal.why.contains(why), "{text:?}: {}", refusal.why);
+    }
 }
 
 fn json_value() -> impl Strategy<Value = Value> {
@@ -253,9 +332,45 @@ proptest! {
         }
     }
 
+    /// The same in YAML, with comments on every line that can bear one.
+    #[test]
+    fn a_flip_of_any_yaml_file_changes_the_flag_alone(
+        targeting in json_value(),
+        percent in 0u8..=100,
+        default in prop_oneof![Just("on"), Just("off")],
+        indent in 1usize..5,
+        order in Just(vec![0usize, 1, 2, 3]).prop_shuffle(),
+    ) {
+        let lines = [
+            "state: ENABLED".to_owned(),
+            "variants: {on: true, off: false}".to_owned(),
+            format!("defaultVariant: {default}"),
+            format!("targeting: {targeting}"),
+        ];
+        let pad = " ".repeat(indent);
+        let body: Vec<String> = order.iter().map(|n| format!("{pad}{pad}{} # note {n}", lines[*n])).collect();
+        let text = format!("# head\nflags:\n{pad}a: 1 # a\n{pad}k:\n{}\n{pad}z: [1, x] # z\n# tail\n", body.join("\n"));
+        let before = parse(&text).unwrap();
+        let setting = FlagSetting::Percent(percent);
+        match flip_text(&text, "k", setting) {
+            Err(refusal) => prop_assert!(refusal.already, "{}: {}", refusal.why, text),
+            Ok((_, after)) => {
+                let mut is = parse(&after).unwrap();
+                prop_assert_eq!(read("k", &is["flags"]["k"]).now, Some(Now::Set(setting.plain().unwrap())));
+                for field in ["defaultVariant", "targeting"] {
+                    is["flags"]["k"][field] = before["flags"]["k"][field].clone();
+                }
+                prop_assert_eq!(&is, &before);
+                for note in ["# head", "# a", "# note 0", "# note 1", "# note 2", "# note 3", "# z", "# tail"] {
+                    prop_assert!(after.contains(note), "{} is gone from\n{}", note, after);
+                }
+            }
+        }
+    }
+
     /// Hostile text never panics.
     #[test]
-    fn any_text_is_answered(text in "[\\x00-\\x7f]{0,60}|\\{\"flags\": ?\\{\"k\".{0,30}") {
+    fn any_text_is_answered(text in "[\\x00-\\x7f]{0,60}|\\{\"flags\": ?\\{\"k\".{0,30}|flags:\n  k:\n    [ -~\n]{0,60}") {
         let _answered = flip_text(&text, "k", FlagSetting::On);
         let _spliced = splice::set(&text, &["flags", "k", "defaultVariant"], "1");
     }

@@ -3,9 +3,11 @@
 
 use serde_json::{Value, json};
 
+use super::config;
 use super::draft::{self, Draft, HOLD, HOLD_BY, UNDO};
 use super::holder::{self, Holder, Plan};
 use super::{Aim, Attempts, Facts, Next, Verb, done, refused, refused_already, wait};
+use crate::core::config_files::ConfigFiles;
 use crate::core::effect::{Direction, Effect};
 use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::template::RESTARTED;
@@ -64,7 +66,7 @@ impl Machine {
             Verb::Undo => self.undo(&v),
             Verb::Retry => self.retry(&v),
             Verb::Restart => self.restart(&v),
-            Verb::Start { image, container } => self.start(&v, image, container, verified),
+            Verb::Start { image, container, config } => self.start(&v, image, container, config.as_ref(), verified),
         }
     }
 
@@ -288,8 +290,17 @@ impl Machine {
         self.attempts.send(serving.touch(RESTARTED, &value, Text::scrub("restart the primary's pods")))
     }
 
-    fn start(&mut self, v: &View<'_>, image: &Text, container: &Text, verified: Option<&Verified>) -> Next {
-        let there = v.holder.template().and_then(|t| container_image(t, Some(container))) == Some(image.as_str());
+    fn start(
+        &mut self,
+        v: &View<'_>,
+        image: &Text,
+        container: &Text,
+        files: Option<&ConfigFiles>,
+        verified: Option<&Verified>,
+    ) -> Next {
+        let there = v.holder.template().is_some_and(|t| {
+            container_image(t, Some(container)) == Some(image.as_str()) && config::is_mounted(t, files)
+        });
         if there && v.phase == "Failed" {
             return refused(crate::text!("{image} failed on {}", v.name()), "t tries it again");
         }
@@ -321,7 +332,7 @@ impl Machine {
             let says = Text::scrub("take the mark of the last undo away");
             return self.attempts.send(d.main(v.aim.workload.clone(), Direction::Forward, says));
         }
-        match v.holder.deploy(image, container, &v.w.stable_hash, verified, &mut self.attempts) {
+        match v.holder.deploy(image, container, files, &v.w.stable_hash, verified, &mut self.attempts) {
             Some(next) => next,
             None => {
                 let word = if v.finished() { "is live" } else { "is on its way" };

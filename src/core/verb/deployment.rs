@@ -3,9 +3,11 @@
 
 use serde_json::json;
 
+use super::config;
 use super::draft::{self, Draft, HOLD, HOLD_BY, UNDO};
 use super::holder::{self, Holder, Plan};
 use super::{Aim, Attempts, Facts, Next, Verb, done, refused, refused_already, wait};
+use crate::core::config_files::ConfigFiles;
 use crate::core::effect::{Direction, Effect};
 use crate::core::object::Object;
 use crate::core::template::RESTARTED;
@@ -53,7 +55,7 @@ impl Machine {
             Verb::Undo => self.back(&v, false),
             Verb::Retry => self.retry(&v),
             Verb::Restart => self.restart(&v),
-            Verb::Start { image, container } => self.start(&v, image, container, verified),
+            Verb::Start { image, container, config } => self.start(&v, image, container, config.as_ref(), verified),
         }
     }
 
@@ -170,19 +172,29 @@ impl Machine {
         self.attempts.send(v.holder.touch(key, value, Text::scrub(says)))
     }
 
-    fn start(&mut self, v: &View<'_>, image: &Text, container: &Text, verified: Option<&Verified>) -> Next {
+    fn start(
+        &mut self,
+        v: &View<'_>,
+        image: &Text,
+        container: &Text,
+        files: Option<&ConfigFiles>,
+        verified: Option<&Verified>,
+    ) -> Next {
         if let Some(next) = v.stands_against_forward() {
             return next;
         }
         let moved = self.first.as_ref().is_some_and(|first| *first != v.w.hash) && v.w.observed;
         let unlike_seen = v.aim.seen.as_ref().is_some_and(|s| s.hash != v.w.hash);
         let live = if v.finished() { &v.w.hash } else { &v.w.stable_hash };
-        let ours = v.holder.template().and_then(|t| crate::core::workload::container_image(t, Some(container)));
-        if (moved || unlike_seen) && ours != Some(image.as_str()) && v.w.observed {
+        let there = v.holder.template().is_some_and(|t| {
+            crate::core::workload::container_image(t, Some(container)) == Some(image.as_str())
+                && config::is_mounted(t, files)
+        });
+        if (moved || unlike_seen) && !there && v.w.observed {
             let why = crate::text!("{} moved meanwhile: another version is there now", v.name());
             return refused(why, "look again before you start another version");
         }
-        match v.holder.deploy(image, container, live, verified, &mut self.attempts) {
+        match v.holder.deploy(image, container, files, live, verified, &mut self.attempts) {
             Some(next) => next,
             None => {
                 let word = if v.finished() { "is live" } else { "is on its way" };

@@ -3,8 +3,10 @@
 
 use serde_json::{Value, json};
 
+use super::config;
 use super::draft::{self, Draft, HOLD, HOLD_BY, Mark, UNDO};
 use super::{Aim, Attempts, Facts, Next, done, refused, unverified, wait};
+use crate::core::config_files::ConfigFiles;
 use crate::core::effect::{Change, Direction, Effect};
 use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::record;
@@ -63,6 +65,7 @@ impl<'a> Holder<'a> {
         &self,
         image: &Text,
         container: &Text,
+        files: Option<&ConfigFiles>,
         live: &str,
         verified: Option<&Verified>,
         attempts: &mut Attempts,
@@ -83,7 +86,7 @@ impl<'a> Holder<'a> {
         if !self.observed() {
             return Some(wait("the controller to see the last change"));
         }
-        if now == image.as_str() {
+        if now == image.as_str() && config::is_mounted(template, files) {
             return None;
         }
         let recorded = match sets::find(&self.sets, live) {
@@ -117,12 +120,19 @@ impl<'a> Holder<'a> {
                 says,
             })));
         }
+        if let Some(files) = files
+            && let Some(next) =
+                config::before_patch(self.aim, self.facts, self.owner, template, container, files, attempts)
+        {
+            return Some(next);
+        }
         let mut set = json!({
             "container": container.as_str(), "image": image.as_str(), "by": self.aim.order.who.as_str(),
             "verified": verified.says().as_str(),
         });
-        if let Some((_, config)) = template::config_volume(template) {
-            set["config"] = json!(config);
+        let mounted = template::config_volume(template).map(|(_, name)| name);
+        if let Some(name) = files.map(|files| files.name().as_str()).or(mounted) {
+            set["config"] = json!(name);
         }
         let mut marks: Vec<Mark<'_>> = vec![(BEFORE, Some(live.to_owned())), (SET, Some(set.to_string()))];
         let mut d = Draft::on(self.object);
@@ -138,7 +148,9 @@ impl<'a> Holder<'a> {
             .same(self.object, &[&at[..], &["name"]].concat())
             .same(self.object, &field)
             .set(&field, json!(image.as_str()));
-        let says = crate::text!("set image {image}, before it {live} (recorded in {})", record.id.name);
+        let d = files.map_or(d.clone(), |files| config::mount(d, self.object, template, files));
+        let also = files.map_or(Text::default(), |files| crate::text!(" and config {}", files.name()));
+        let says = crate::text!("set image {image}{also}, before it {live} (recorded in {})", record.id.name);
         Some(attempts.send(d.main(self.id.clone(), Direction::Forward, says)))
     }
 

@@ -58,7 +58,10 @@ impl Machine {
             Verb::Restart => self.restart(&view),
             Verb::Abort => self.back.abort(&view, &mut self.attempts),
             Verb::Undo => self.back.undo(&view, &mut self.attempts),
-            Verb::Start { image, container } => self.start.next(&view, image, container, verified, &mut self.attempts),
+            Verb::Start { image, container, config } => {
+                let wanted = start::Wanted { image, container, config: config.as_ref() };
+                self.start.next(&view, wanted, verified, &mut self.attempts)
+            }
         }
     }
 

@@ -35,7 +35,7 @@ fn procedure(verb: Verb, seen: Option<Seen>) -> Procedure {
 }
 
 fn start(image: &str) -> Verb {
-    Verb::Start { image: image.into(), container: "app".into() }
+    Verb::Start { image: image.into(), container: "app".into(), config: None }
 }
 
 /// Drives to the end, the controller moving between looks.

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 /// One thing to do.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Task {
-    /// Something of the scenario happens; its index.
-    Cue(usize),
+    /// A GitOps controller looks at what it owns; its index in the scenario.
+    Heal(usize),
     /// A second of traffic.
     Traffic,
     /// A scrape of the metrics.

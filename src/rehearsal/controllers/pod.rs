@@ -1,7 +1,7 @@
 //! What a scheduler and a node do to a pod: it gets a node, starts after a while, becomes ready, or crashes, or its image
 //! cannot be pulled, as the scenario says. No container runs.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::super::kinds;
@@ -25,19 +25,25 @@ pub enum Fate {
 pub struct Fates {
     /// (part of the image reference, fate): the first that fits.
     pub rules: Vec<(String, Fate)>,
+    /// The same, for pods created from a time on: an image that was there and is gone.
+    pub later: Vec<(String, Fate)>,
+    /// That time.
+    pub later_from: Option<Timestamp>,
     /// Shortest and longest time from node to ready, milliseconds.
     pub start_ms: (u64, u64),
 }
 
 impl Default for Fates {
     fn default() -> Self {
-        Self { rules: Vec::new(), start_ms: (1_200, 3_600) }
+        Self { rules: Vec::new(), later: Vec::new(), later_from: None, start_ms: (1_200, 3_600) }
     }
 }
 
 impl Fates {
-    fn of(&self, image: &str) -> Fate {
-        self.rules.iter().find(|(part, _)| image.contains(part.as_str())).map_or(Fate::Ready, |(_, fate)| *fate)
+    fn of(&self, image: &str, created: Timestamp) -> Fate {
+        let later = self.later_from.is_some_and(|from| created >= from).then_some(&self.later);
+        let mut rules = self.rules.iter().chain(later.into_iter().flatten());
+        rules.find(|(part, _)| image.contains(part.as_str())).map_or(Fate::Ready, |(_, fate)| *fate)
     }
 }
 
@@ -52,7 +58,7 @@ pub fn is_ready(pod: &Value) -> bool {
 }
 
 /// Since when a pod is ready.
-pub fn ready_since(pod: &Value) -> Option<jiff::Timestamp> {
+pub fn ready_since(pod: &Value) -> Option<Timestamp> {
     fields::items(pod, "/status/conditions")
         .iter()
         .find(|c| fields::text(c, "/type") == "Ready" && fields::text(c, "/status") == "True")
@@ -95,7 +101,7 @@ pub fn reconcile(desk: &mut Desk<'_>, namespace: &str, name: &str) {
     }
     let restarts = fields::count(&pod, "/status/containerStatuses/0/restartCount");
     let job = fields::owner(&pod).is_some_and(|o| fields::text(o, "/kind") == "Job");
-    match desk.fates.of(&image) {
+    match desk.fates.of(&image, fields::created(&pod)) {
         Fate::Ready if job => finish(desk, &pod, "Succeeded"),
         Fate::CrashLoop | Fate::NoImage if job => finish(desk, &pod, "Failed"),
         Fate::Ready => run(desk, &pod, true, restarts),

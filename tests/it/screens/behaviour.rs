@@ -3,7 +3,7 @@
 use footplate::cockpit::model::{Mode, Pane};
 use footplate::core::confirm::Refusal;
 use footplate::core::intent::{Intent, Want};
-use footplate::core::snapshot::{Link, WriteMode};
+use footplate::core::snapshot::{Link, Mode as Ground, WriteMode};
 use footplate::core::text::Text;
 use ratatui::crossterm::event::KeyEventKind;
 
@@ -379,4 +379,32 @@ fn before_anything_is_known_it_says_so() {
     stage.see(down);
     let shown = stage.text();
     assert!(shown.contains("NO CONNECTION") && shown.contains("the certificate expired"), "{shown}");
+}
+
+fn rehearsing(scripted: bool) -> Snapshot {
+    let mode = Ground::Rehearsal { scenario: "green".into(), seed: 7, scripted };
+    Snapshot { mode, ..fixture::rolling() }
+}
+
+#[test]
+fn any_key_takes_a_rehearsal_and_the_screen_says_whose_it_is() {
+    for keys in ["j", "?", "esc", "ctrl-l", "x", "tab", "p"] {
+        let mut stage = Stage::new(rehearsing(true), (120, 36), UNICODE);
+        assert!(stage.text().contains("the script drives") && stage.text().contains("any key takes the train"));
+        assert_eq!(stage.keys(keys).first(), Some(&Command::Script(false)), "{keys}");
+    }
+    let mut stage = Stage::new(rehearsing(false), (120, 36), UNICODE);
+    assert!(stage.text().contains("you drive") && stage.text().contains("g s lets the script drive"));
+    assert!(!stage.keys("j").contains(&Command::Script(false)), "it is the person's already");
+    assert_eq!(stage.keys("g s"), [Command::Script(true)]);
+    stage.types(":script");
+    assert_eq!(stage.keys("enter"), [Command::Script(true)]);
+}
+
+#[test]
+fn elsewhere_there_is_no_script() {
+    let mut stage = rolling();
+    assert_eq!(stage.keys("g s"), []);
+    assert!(stage.text().contains("only a rehearsal has a script"));
+    assert!(!stage.text().contains("drive "));
 }

@@ -3,15 +3,25 @@
 use serde_json::{Value, json};
 
 use super::View;
+use crate::core::config_files::ConfigFiles;
 use crate::core::effect::Direction;
 use crate::core::object::Object;
 use crate::core::template::{self, ANEW};
 use crate::core::text::Text;
+use crate::core::verb::config;
 use crate::core::verb::draft::{Draft, HOLD, HOLD_BY, UNDO};
 use crate::core::verb::{Attempts, Next, done, refused, unverified, wait};
 use crate::core::verified::Verified;
 use crate::core::workload::before::{self, BEFORE, SET};
 use crate::core::workload::container_image;
+
+/// What is to be deployed.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub image: &'a Text,
+    pub container: &'a Text,
+    pub config: Option<&'a ConfigFiles>,
+}
 
 /// A deploy under way.
 #[derive(Clone, Default, Debug)]
@@ -26,11 +36,11 @@ impl Start {
     pub(super) fn next(
         &mut self,
         v: &View<'_>,
-        image: &Text,
-        container: &Text,
+        wanted: Wanted<'_>,
         verified: Option<&Verified>,
         attempts: &mut Attempts,
     ) -> Next {
+        let Wanted { image, container, config: files } = wanted;
         let Some(verified) = verified else { return unverified(v.name()) };
         let Some(template) = v.template() else {
             return refused(crate::text!("{} has no pod template that can be read", v.name()), "check the object");
@@ -45,7 +55,7 @@ impl Start {
         if !v.observed() {
             return wait("the controller to see the last change");
         }
-        if live == image.as_str() {
+        if live == image.as_str() && config::is_mounted(template, files) {
             // The controller clears the mark of the version before only some writes after it has seen the new one.
             if v.aborted() && self.from.as_deref() == Some(v.current) {
                 return wait("the controller to take up the new version");
@@ -85,9 +95,14 @@ impl Start {
             );
         }
         self.from = Some(v.current.to_owned());
+        if let Some(files) = files
+            && let Some(next) = config::before_patch(v.aim, v.facts, v.object, template, container, files, attempts)
+        {
+            return next;
+        }
         let seen_before = v.sets.iter().any(|s| {
-            s.hash != v.current
-                && s.object.raw("/spec/template").and_then(|t| container_image(t, Some(container))) == Some(image)
+            let same = |t: &Value| container_image(t, Some(container)) == Some(image) && config::is_mounted(t, files);
+            s.hash != v.current && s.object.raw("/spec/template").is_some_and(same)
         });
         if seen_before && self.anew.is_none() {
             self.anew = Some(format!("hand/{}", v.aim.order.when.as_millisecond()));
@@ -96,15 +111,17 @@ impl Start {
             "container": container.as_str(), "image": image.as_str(), "by": v.aim.order.who.as_str(),
             "verified": verified.says().as_str(),
         });
-        if let Some((_, config)) = template::config_volume(template) {
-            set["config"] = json!(config);
+        let mounted = template::config_volume(template).map(|(_, name)| name);
+        if let Some(name) = files.map(|files| files.name().as_str()).or(mounted) {
+            set["config"] = json!(name);
         }
         let marks = [(BEFORE, before), (SET, Some(set.to_string())), (UNDO, None), (HOLD, None), (HOLD_BY, None)];
-        let says = crate::text!("set image {image}, before it {}", recorded(Some(v.stable)));
+        let also = files.map_or(Text::default(), |files| crate::text!(" and config {}", files.name()));
+        let says = crate::text!("set image {image}{also}, before it {}", recorded(Some(v.stable)));
         match referenced {
             None => {
                 let d = v.forward().marks(v.object, &marks);
-                let d = self.deploy(d, v.object, template, container, image);
+                let d = self.deploy(d, v.object, template, wanted);
                 attempts.send(d.main(v.id().clone(), Direction::Forward, says))
             }
             // The record first, then the template, which is another object's.
@@ -114,20 +131,22 @@ impl Start {
                     let says = crate::text!("record what is live: {}", recorded(Some(v.stable)));
                     return attempts.send(d.main(v.id().clone(), Direction::Forward, says));
                 }
-                let d = self.deploy(Draft::on(target), target, template, container, image);
+                let d = self.deploy(Draft::on(target), target, template, wanted);
                 attempts.send(d.main(id, Direction::Forward, says))
             }
         }
     }
 
     /// The changes of the template, under tests that they hit the container that was meant.
-    fn deploy(&self, d: Draft, holder: &Object, template: &Value, container: &str, image: &str) -> Draft {
+    fn deploy(&self, d: Draft, holder: &Object, template: &Value, wanted: Wanted<'_>) -> Draft {
+        let Wanted { image, container, config: files } = wanted;
         let Some(index) = template::container_index(template, container) else { return d };
         let index = index.to_string();
         let at = ["spec", "template", "spec", "containers", index.as_str()];
         let name = [&at[..], &["name"]].concat();
         let field = [&at[..], &["image"]].concat();
-        let d = d.same(holder, &name).same(holder, &field).set(&field, json!(image));
+        let d = d.same(holder, &name).same(holder, &field).set(&field, json!(image.as_str()));
+        let d = files.map_or(d.clone(), |files| config::mount(d, holder, template, files));
         let notes = ["spec", "template", "metadata", "annotations"];
         let note = [&notes[..], &[ANEW]].concat();
         let Some(mark) = &self.anew else { return d.clear(holder, &note) };

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::super::model::{NEW, OLD, apply, template};
 use super::super::{Aim, Facts, Next, Procedure, Seen, Verb};
 use super::{order, start};
+use crate::core::config_files::ConfigFiles;
 use crate::core::effect::{Change, Direction, Effect};
 use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::verified::Verified;
@@ -30,18 +31,24 @@ struct World {
 
 impl World {
     fn new(flagger: bool) -> Self {
+        Self::with(flagger, &template(OLD))
+    }
+
+    /// One that runs this template.
+    fn with(flagger: bool, template: &Value) -> Self {
         let deployment = json!({
             "metadata": {"name": "app", "namespace": "n", "uid": "d1", "generation": 1, "annotations": {"team": "payments"}},
-            "spec": {"replicas": PODS, "template": template(OLD)}, "status": {}
+            "spec": {"replicas": PODS, "template": template}, "status": {}
         });
         let canary = flagger.then(|| json!({
             "metadata": {"name": "app", "namespace": "n", "uid": "c1", "generation": 1},
             "spec": {"targetRef": {"kind": "Deployment", "name": "app"}, "analysis": {"stepWeight": 10, "maxWeight": 30}},
-            "status": {"phase": "Initialized", "canaryWeight": 0, "lastAppliedSpec": template(OLD), "lastPromotedSpec": template(OLD)}
+            "status": {"phase": "Initialized", "canaryWeight": 0, "lastAppliedSpec": template, "lastPromotedSpec": template}
         }));
         let now = "2025-10-01T12:00:00Z".parse().unwrap();
         let (sets, records) = (Vec::new(), Vec::new());
-        let mut world = Self { deployment, canary, primary: template(OLD), sets, records, now, forward_on_hold: false };
+        let mut world =
+            Self { deployment, canary, primary: template.clone(), sets, records, now, forward_on_hold: false };
         world.settle();
         world
     }
@@ -523,5 +530,80 @@ proptest! {
         }
         act(&mut w, verb(last));
         prop_assert!(!w.forward_on_hold);
+    }
+}
+
+fn mounting(config: &str) -> Value {
+    let mut template = template(OLD);
+    template["spec"]["volumes"] =
+        json!([{"name": "tmp", "emptyDir": {}}, {"name": "config", "configMap": {"name": config}}]);
+    template
+}
+
+fn mounted(world: &World) -> &str {
+    world.deployment["spec"]["template"]["spec"]["volumes"][1]["configMap"]["name"].as_str().unwrap()
+}
+
+fn start_with(image: &str, files: &ConfigFiles) -> Verb {
+    Verb::Start { image: image.into(), container: "app".into(), config: Some(files.clone()) }
+}
+
+fn limits(limit: u32) -> ConfigFiles {
+    ConfigFiles::of("app", vec![("app/limits.yaml".into(), format!("limit: {limit}\n").into_bytes())]).unwrap()
+}
+
+#[test]
+fn config_files_go_with_the_image_and_come_back_with_it() {
+    for flagger in [false, true] {
+        let files = limits(2);
+        let mut w = World::with(flagger, &mounting("app-config-0"));
+        done(&mut w, start_with(NEW, &files));
+        assert_eq!((w.image(), mounted(&w)), (NEW, files.name().as_str()));
+        let map = w.records.iter().find(|r| r["metadata"]["name"] == files.name().as_str()).unwrap();
+        assert_eq!((&map["immutable"], &map["data"]), (&json!(true), &json!({"limits.yaml": "limit: 2\n"})));
+        let written = w.records.len();
+        done(&mut w, start_with(NEW, &files));
+        assert_eq!(w.records.len(), written, "a second press makes nothing");
+        w.settle();
+        done(&mut w, Verb::Undo);
+        w.settle();
+        assert!(w.runs_only(OLD), "{w:?}");
+        assert_eq!(mounted(&w), "app-config-0");
+    }
+}
+
+#[test]
+fn a_change_of_config_alone_is_a_deploy() {
+    for flagger in [false, true] {
+        let files = limits(3);
+        let mut w = World::with(flagger, &mounting("app-config-0"));
+        let sets = w.sets.len();
+        done(&mut w, start_with(OLD, &files));
+        assert_eq!((w.image(), mounted(&w)), (OLD, files.name().as_str()));
+        w.settle();
+        assert_eq!(w.sets.len(), sets + 1, "another revision");
+        done(&mut w, Verb::Undo);
+        w.settle();
+        assert_eq!(mounted(&w), "app-config-0");
+    }
+}
+
+#[test]
+fn config_files_that_cannot_be_mounted_are_refused() {
+    for flagger in [false, true] {
+        let files = limits(2);
+        let mut w = World::new(flagger);
+        let Next::Refused(refusal) = act(&mut w, start_with(NEW, &files)) else { panic!("not refused") };
+        assert!(refusal.why.contains("no volume called config"), "{}", refusal.why);
+        let lines = format!("volumes: [{{name: config, configMap: {{name: {}}}}}]", files.name());
+        assert!(refusal.hint.contains(&lines) && refusal.hint.contains("volumeMounts"), "{}", refusal.hint);
+        assert_eq!(w.image(), OLD);
+        // A ConfigMap of that name with other content is in the way.
+        let mut w = World::with(flagger, &mounting("app-config-0"));
+        let mut other = files.config_map(&w.id(), if flagger { "c1" } else { "d1" });
+        other["data"]["limits.yaml"] = json!("limit: 9\n");
+        w.records.push(other);
+        assert!(refused(&mut w, start_with(NEW, &files)).contains("holds something else"));
+        assert_eq!((w.image(), mounted(&w)), (OLD, "app-config-0"));
     }
 }

@@ -1,0 +1,134 @@
+//! Every scenario headless, through the binary: twice with one seed gives the same bytes, another seed another run, and each
+//! ends as its file says with nothing violated.
+
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+#[path = "../pty/program.rs"]
+mod program;
+
+use program::Program;
+
+fn begin(scenario: &str, seed: u64) -> std::process::Child {
+    Command::new(env!("CARGO_BIN_EXE_footplate"))
+        .args(["rehearse", scenario, "--headless", "--seed", &seed.to_string()])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Where two runs first differ, with the line before.
+fn first_difference(a: &str, b: &str) -> String {
+    let mut before = "";
+    for (n, (a, b)) in a.lines().zip(b.lines()).enumerate() {
+        if a != b {
+            return format!("line {}, after {before}\n{a}\n{b}", n + 1);
+        }
+        before = a;
+    }
+    format!("{} and {} lines", a.lines().count(), b.lines().count())
+}
+
+fn text(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Two runs side by side.
+fn two(scenario: &str, seeds: [u64; 2]) -> [String; 2] {
+    seeds.map(|seed| begin(scenario, seed)).map(|run| text(&run.wait_with_output().unwrap()))
+}
+
+macro_rules! the_same_twice {
+    ($($test:ident: $name:literal),* $(,)?) => {
+        const TESTED: &[&str] = &[$($name),*];
+        $(#[test]
+        fn $test() {
+            let [first, second] = two($name, [5, 5]);
+            assert!(first == second, "one seed, two runs: {}", first_difference(&first, &second));
+            let lines: Vec<Value> = first.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let (score, journal) = lines.split_last().unwrap();
+            assert_eq!(score["scenario"], $name);
+            assert_eq!(score["result"], score["expect"], "{score}");
+            assert_eq!(score["violations"], serde_json::json!([]), "{score}");
+            assert!(journal.iter().any(|line| line["what"] == "intent"), "a journal without an order");
+            let times: Vec<&str> = journal.iter().map(|line| line["at"].as_str().unwrap()).collect();
+            assert!(times.iter().all(|at| at.starts_with("2025-10-01T13:")), "{times:?}");
+        })*
+    };
+}
+
+the_same_twice! {
+    green: "green",
+    error_spike: "error-spike",
+    latency_burn: "latency-burn",
+    flag_bug: "flag-bug",
+    nullable_column: "nullable-column",
+    no_data: "no-data",
+    flaky_api: "flaky-api",
+    gitops_fight: "gitops-fight",
+    image_gone: "image-gone",
+    crash_loop: "crash-loop",
+    surprise: "surprise",
+}
+
+#[test]
+fn another_seed_is_another_run() {
+    let [first, second] = two("crash-loop", [5, 6]);
+    let journal = |run: &str| run.lines().filter(|line| line.contains("\"what\"")).collect::<Vec<_>>().join("\n");
+    assert_ne!(journal(&first), journal(&second));
+}
+
+#[test]
+fn the_list_names_every_scenario_first_on_its_line() {
+    let list = Command::new(env!("CARGO_BIN_EXE_footplate")).args(["rehearse", "--list"]).env_clear().output().unwrap();
+    let list = text(&list);
+    let names: Vec<&str> = list.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(names, TESTED);
+    assert!(list.lines().all(|line| line.split_whitespace().count() > 3), "{list}");
+}
+
+/// Wave 1 ends by itself; what comes next shows whose hands are on the keys.
+#[test]
+fn any_key_takes_the_train_and_one_gives_it_back() {
+    let state = tempfile::tempdir().unwrap();
+    let env = [("FOOTPLATE_STATE_DIR", state.path().to_str().unwrap()), ("LC_ALL", "C.UTF-8"), ("NO_COLOR", "1")];
+    let command = [env!("CARGO_BIN_EXE_footplate"), "rehearse", "green", "--speed", "20"];
+    let mut screen = Program::spawn(&command, &env, 120, 36);
+    let patience = Duration::from_secs(120);
+    screen.see_within("3 moving", patience);
+    screen.see_within("the script drives", patience);
+    screen.see_within("any key takes the train", patience);
+    screen.send("l");
+    screen.see_within("the train is yours", patience);
+    screen.see_within("you drive", patience);
+    screen.see_within("g s lets the script drive", patience);
+    let wave_one_done = |text: &str| text.contains("3 done") && text.contains("7 waiting") && !text.contains("moving");
+    screen.wait(patience, wave_one_done).unwrap_or_else(|text| panic!("wave 1 does not end:\n{text}"));
+    let moved = screen.wait(Duration::from_secs(4), |text| text.contains(" moving"));
+    assert!(moved.is_err(), "the script orders although the train is a person's:\n{}", screen.text());
+    screen.send("gs");
+    screen.see_within("the script drives", patience);
+    screen.see_within(" moving", patience);
+    // A key that only looks takes it as well, and does what it always does.
+    screen.send("?");
+    screen.see_within("you drive", patience);
+    screen.see_within("moving about", patience);
+}
+
+/// With `--read-only` the script would be refused order by order: it does not drive, and the screen says so.
+#[test]
+fn nobody_drives_a_rehearsal_that_is_read_only() {
+    let state = tempfile::tempdir().unwrap();
+    let env = [("FOOTPLATE_STATE_DIR", state.path().to_str().unwrap()), ("LC_ALL", "C.UTF-8"), ("NO_COLOR", "1")];
+    let command = [env!("CARGO_BIN_EXE_footplate"), "rehearse", "green", "--read-only", "--speed", "20"];
+    let mut screen = Program::spawn(&command, &env, 120, 36);
+    screen.see_within("nobody drives", Duration::from_secs(120));
+    screen.send("gs");
+    screen.see_within("the script cannot drive either", Duration::from_secs(60));
+}
