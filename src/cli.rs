@@ -7,10 +7,12 @@
 pub mod act;
 pub mod cockpit;
 pub mod console;
+pub mod doctor;
 pub mod failure;
 pub mod flag;
 pub mod generate;
 pub mod log;
+pub mod person;
 pub mod place;
 pub mod plan;
 pub mod rehearse;
@@ -23,14 +25,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
+use crate::config::places::Places;
 use crate::core::order::Want;
 use crate::core::text::Text;
 use crate::ports::{Clock, Cluster, Clusters, Conditions, ConfigHistory, Fault, FlagFile, Journal, Metrics, Repo};
 use crate::rehearsal::serve::Router;
 use console::Console;
 use failure::Failure;
+use person::Own;
+
+pub use crate::config::settings::{Glyphs, When};
 
 /// Opens the journal at a path.
 pub type JournalAt = Box<dyn Fn(&Path) -> Result<Arc<dyn Journal>, Fault> + Send + Sync>;
@@ -105,19 +111,18 @@ pub struct Global {
     /// Change nothing, whatever is ordered
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub read_only: bool,
-    /// Colour [NO_COLOR is heeded]
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_possible_values = false,
-        help_heading = "Everywhere"
-    )]
-    pub color: When,
-    /// Which characters to draw with
-    #[arg(long, global = true, value_name = "SET", default_value = "auto", help_heading = "Everywhere")]
-    pub glyphs: Glyphs,
+    /// Act on a context that your settings make read-only by its name
+    #[arg(long, global = true, conflicts_with = "read_only", help_heading = "Everywhere")]
+    pub write: bool,
+    /// Colour [default: auto; NO_COLOR is heeded]
+    #[arg(long, global = true, value_name = "WHEN", help_heading = "Everywhere")]
+    pub color: Option<When>,
+    /// Which characters to draw with [default: auto]
+    #[arg(long, global = true, value_name = "SET", help_heading = "Everywhere")]
+    pub glyphs: Option<Glyphs>,
+    /// How the screen looks [default: terminal; `footplate generate themes` names all]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Everywhere")]
+    pub theme: Option<String>,
     /// Write a log there, one JSON object a line
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub log_file: Option<PathBuf>,
@@ -131,30 +136,9 @@ pub struct Global {
         help_heading = "Everywhere"
     )]
     pub log_level: log::Level,
-}
-
-/// When to use colour.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum When {
-    /// On a terminal that can, unless NO_COLOR is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-/// Which characters to draw with.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Glyphs {
-    /// Unicode where the locale is UTF-8.
-    #[default]
-    Auto,
-    /// Box drawing, braille, symbols.
-    Unicode,
-    /// Seven bits.
-    Ascii,
+    /// What the person set, all layers laid over each other; filled in before a command runs
+    #[arg(skip)]
+    pub own: Arc<Own>,
 }
 
 /// The commands.
@@ -186,13 +170,28 @@ pub enum Command {
     Undo(act::UndoArgs),
     /// Set a flag: on, off, or for a share of users
     Flag(flag::FlagArgs),
-    /// Write completions or the man page to stdout
+    /// Check settings, cluster, rights, metrics and terminal, and say what to do
+    Doctor(doctor::DoctorArgs),
+    /// Write completions, man pages, a settings file, the keys or the themes to stdout
     Generate(generate::GenerateArgs),
+}
+
+impl Cli {
+    /// True for what must not be held up by a mistake in a person's settings: what goes in the safe direction, and what
+    /// helps to mend them.
+    fn bears_broken_settings(&self) -> bool {
+        match &self.command {
+            Some(Command::Pause(_) | Command::Abort(_) | Command::Undo(_) | Command::Doctor(_)) => true,
+            Some(Command::Flag(args)) => args.goes_off(),
+            Some(Command::Generate(args)) => !args.what.needs_settings(),
+            _ => false,
+        }
+    }
 }
 
 /// Reads the arguments, carries the command out, says what went wrong, answers with the exit code.
 pub async fn run(wiring: Wiring) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => {
             // Help and version are an answer, everything else is bad usage, which repeats what was typed: scrubbed.
@@ -207,8 +206,17 @@ pub async fn run(wiring: Wiring) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let console = Console::new(cli.global.color, cli.global.glyphs);
-    let answer = match log::start(&cli.global) {
+    let env = |key: &str| std::env::var_os(key);
+    let own = Own::load(&cli.global, &Places::find(env), env);
+    let console = Console::new(own.person.color.value, own.person.glyphs.value);
+    let settled = if cli.bears_broken_settings() {
+        own.may(&console);
+        Ok(())
+    } else {
+        own.must(&console)
+    };
+    cli.global.own = Arc::new(own);
+    let answer = match settled.and_then(|()| log::start(&cli.global)) {
         Ok(()) => carry_out(&cli, &wiring, &console).await,
         Err(failure) => Err(failure),
     };
@@ -239,6 +247,7 @@ async fn carry_out(cli: &Cli, wiring: &Wiring, console: &Console) -> Result<(), 
         Command::Restart(args) => act::run(Want::Restart, args, &cli.global, wiring, console).await,
         Command::Undo(args) => act::undo(args, &cli.global, wiring, console).await,
         Command::Flag(args) => flag::run(args, &cli.global, wiring, console).await,
-        Command::Generate(args) => generate::run(args, console),
+        Command::Doctor(args) => doctor::run(args, &cli.global, wiring, console).await,
+        Command::Generate(args) => generate::run(args, &cli.global, console),
     }
 }

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
             return ExitCode::from(3);
         }
     };
-    runtime.block_on(cli::run(Wiring {
+    let code = runtime.block_on(cli::run(Wiring {
         repo: Box::new(DiskRepo),
         clusters: Arc::new(Kubeconfigs),
         clock: Arc::new(SystemClock::default()),
@@ -46,5 +46,8 @@ fn main() -> ExitCode {
         }),
         flag_file: Box::new(|path| Arc::new(FlagFile::at(path))),
         history: Box::new(|root| Arc::new(GitHistory::of(root))),
-    }))
+    }));
+    // A look-up of a name that never ends must not hold up the end of the program.
+    runtime.shutdown_background();
+    code
 }

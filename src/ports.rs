@@ -133,6 +133,8 @@ pub trait Cluster: Send + Sync {
     fn may<'a>(&'a self, wanted: &'a [Access]) -> Fut<'a, Result<Vec<bool>, Fault>>;
     /// Which of these kinds the server serves, in the same order.
     fn serves<'a>(&'a self, kinds: &'a [ObjectKind]) -> Fut<'a, Result<Vec<bool>, Fault>>;
+    /// Gets the credentials that a plugin hands out, and names its command; none where no plugin is needed.
+    fn credentials(&self) -> Fut<'_, Result<Option<Text>, Fault>>;
     /// Server version and the difference between its clock and ours, in milliseconds (ours minus its); no difference
     /// when the server sends no time.
     fn about(&self) -> Fut<'_, Result<(Text, Option<i64>), Fault>>;

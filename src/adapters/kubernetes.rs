@@ -92,6 +92,10 @@ impl Cluster for Kubernetes {
         Box::pin(read::serves(&self.wire, kinds))
     }
 
+    fn credentials(&self) -> Fut<'_, Result<Option<Text>, Fault>> {
+        Box::pin(self.wire.credentials())
+    }
+
     fn about(&self) -> Fut<'_, Result<(Text, Option<i64>), Fault>> {
         Box::pin(read::about(&self.wire))
     }

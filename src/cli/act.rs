@@ -9,13 +9,13 @@ use clap::Args;
 
 use super::console::Console;
 use super::failure::{Failure, FailureKind};
-use super::place::{Strictness, Target as Goal, resolve};
+use super::place::{Strictness, Target as Goal, may_write, resolve};
 use super::{Global, Wiring};
 use crate::config::places::Places;
 use crate::core::confirm::{Answer, Confirm, Order, Question};
 use crate::core::effect::Direction;
 use crate::core::order::{Reach, Want, layers};
-use crate::core::snapshot::{ServiceView, Snapshot, WriteMode};
+use crate::core::snapshot::{ServiceView, Snapshot};
 use crate::core::text::Text;
 use crate::core::verb::Seen;
 use crate::core::workload::UndoPath;
@@ -116,10 +116,7 @@ async fn act(
     let safe = want.direction() == Direction::Safe;
     let strictness = if safe { Strictness::May } else { Strictness::Must };
     let Goal { cluster, scope, .. } = resolve(args.manifest.as_deref(), strictness, global, wiring, console)?;
-    if scope.place.write == WriteMode::ReadOnly {
-        let what = text!("--read-only: {} would change something", want.name());
-        return Err(Failure::new(FailureKind::Outside, what, "call it without --read-only"));
-    }
+    may_write(&scope.place, want.direction(), want.name())?;
     if want == Want::PromoteFull && args.reason.as_deref().is_none_or(|r| r.trim().is_empty()) {
         let what = "a full promotion skips the remaining gates: it needs a reason";
         return Err(Failure::new(FailureKind::Input, what, "say why with --reason TEXT"));

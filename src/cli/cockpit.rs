@@ -12,7 +12,7 @@ use super::place::{Strictness, Target, resolve};
 use super::screen::{Opening, show};
 use super::{Global, Wiring};
 use crate::cockpit::message::ContextRow;
-use crate::core::snapshot::WriteMode;
+use crate::core::snapshot::{Place as Where, WriteMode};
 use crate::core::text::Text;
 use crate::engine::run::{self, Opener, Place, Systems};
 use crate::ports::{Clusters, Fault, Metrics};
@@ -32,19 +32,13 @@ pub struct CockpitArgs {
 pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: &Console) -> Result<(), Failure> {
     // A manifest that was named must be right; one that happens to lie here must not stand in the way at 3 a.m.
     let strictness = if args.manifest.is_some() { Strictness::Must } else { Strictness::May };
-    let Target { cluster, scope, repository, .. } =
+    let Target { cluster, scope, prometheus, .. } =
         resolve(args.manifest.as_deref(), strictness, global, wiring, console)?;
-    let given = args.prometheus.as_deref().map(Text::scrub);
-    let address = given.or_else(|| {
-        let r = repository.as_ref()?;
-        let environments = &r.footplate.environments;
-        let named = scope.place.environment.as_ref().and_then(|name| environments.iter().find(|e| e.name == *name));
-        named.and_then(|e| e.prometheus.clone())
-    });
+    let address = args.prometheus.as_deref().map(Text::scrub).or(prometheus);
     let metrics = metrics(address, wiring);
     let user = cluster.identity().user;
     let opener: Opener = {
-        let (clusters, scope) = (Arc::clone(&wiring.clusters), Arc::clone(&scope));
+        let (clusters, scope, own) = (Arc::clone(&wiring.clusters), Arc::clone(&scope), Arc::clone(&global.own));
         Arc::new(move |context: &Text| {
             let cluster = clusters.connect(context)?;
             let identity = cluster.identity();
@@ -54,6 +48,9 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
             there.place.namespace = identity.namespace;
             there.place.server = identity.server;
             there.place.protected = false;
+            if there.place.write != WriteMode::ReadOnly && *context != scope.place.context {
+                there.place.write = own.person.write_mode_elsewhere(context);
+            }
             there.cluster_uid = None;
             let none = Err("no Prometheus is known for a context that was switched to".into());
             Ok(Place { cluster, scope: Arc::new(there), metrics: none })
@@ -65,7 +62,7 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
         conditions: Arc::clone(&wiring.conditions),
         open: opener,
     };
-    let contexts = contexts(&*wiring.clusters, scope.place.write);
+    let contexts = contexts(&*wiring.clusters, &scope.place, global);
     let handle = run::start(Place { cluster, scope, metrics }, systems);
     let opening = Opening { clock: Arc::clone(&wiring.clock), who: who(&user), contexts };
     show(handle, opening, global).await.map(|_| ())
@@ -78,7 +75,13 @@ fn metrics(address: Option<Text>, wiring: &Wiring) -> Result<Arc<dyn Metrics>, T
     (wiring.metrics)(&address).map_err(|Fault { what, why, .. }| crate::text!("{what}: {why}"))
 }
 
-fn contexts(clusters: &dyn Clusters, write: WriteMode) -> Vec<ContextRow> {
+/// The contexts to switch to, each with how it would be opened.
+fn contexts(clusters: &dyn Clusters, here: &Where, global: &Global) -> Vec<ContextRow> {
     let all = clusters.contexts().map(|list| list.all).unwrap_or_default();
-    all.into_iter().map(|c| ContextRow { name: c.name, namespace: c.namespace, write }).collect()
+    let write = |name: &Text| match here.write {
+        WriteMode::ReadOnly => WriteMode::ReadOnly,
+        write if *name == here.context => write,
+        _ => global.own.person.write_mode_elsewhere(name),
+    };
+    all.into_iter().map(|c| ContextRow { write: write(&c.name), name: c.name, namespace: c.namespace }).collect()
 }

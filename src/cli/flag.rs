@@ -9,7 +9,7 @@ use clap::Args;
 use super::act;
 use super::console::Console;
 use super::failure::{Failure, FailureKind};
-use super::place::{Strictness, Target, resolve};
+use super::place::{Strictness, Target, may_write, resolve};
 use super::{Global, Wiring};
 use crate::core::confirm::{Confirm, Order, Question};
 use crate::core::effect::Direction;
@@ -44,6 +44,13 @@ pub struct FlagArgs {
     pub reason: Option<String>,
 }
 
+impl FlagArgs {
+    /// True when it switches a flag off, which nothing on this machine may stand in the way of.
+    pub fn goes_off(&self) -> bool {
+        self.setting.plain() == Ok(FlagSetting::Off)
+    }
+}
+
 fn setting(raw: &str) -> Result<FlagSetting, String> {
     let digits = raw.strip_suffix('%').unwrap_or(raw).trim_end();
     match (raw, digits.parse::<u8>()) {
@@ -57,14 +64,11 @@ fn setting(raw: &str) -> Result<FlagSetting, String> {
 /// Sets a flag.
 pub async fn run(args: &FlagArgs, global: &Global, wiring: &Wiring, console: &Console) -> Result<(), Failure> {
     let key = Text::scrub(&args.key);
-    let off = args.setting.plain() == Ok(FlagSetting::Off);
-    let strictness = if off { Strictness::May } else { Strictness::Must };
+    let strictness = if args.goes_off() { Strictness::May } else { Strictness::Must };
     let Target { cluster, scope, flag_home, .. } =
         resolve(args.manifest.as_deref(), strictness, global, wiring, console)?;
-    if scope.place.write == WriteMode::ReadOnly {
-        let what = "--read-only: flag would change something";
-        return Err(Failure::new(FailureKind::Outside, what, "call it without --read-only"));
-    }
+    // Which way it goes is known only when the flag was read.
+    may_write(&scope.place, Direction::Safe, "flag")?;
     let shelves = read(&*cluster, &scope.place, &flag_home.store).await?;
     let shown = views(&shelves, scope.release.as_ref());
     let view = one(&key, &shown, &shelves, &flag_home, &scope.place.namespace)?;
@@ -73,6 +77,7 @@ pub async fn run(args: &FlagArgs, global: &Global, wiring: &Wiring, console: &Co
     })?;
     let safe = flag_home.safe.get(&key).copied();
     let direction = args.setting.direction(safe);
+    may_write(&scope.place, direction, "flag")?;
     if view.now.as_deref().is_some_and(|now| args.setting.plain().is_ok_and(|s| *now == *s.to_string())) && view.enabled
     {
         return console.data(&format!("{key}: is {} already\n", args.setting));

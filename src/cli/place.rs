@@ -8,12 +8,14 @@ use super::console::Console;
 use super::failure::{Failure, FailureKind};
 use super::repository::{self, Here};
 use super::{Global, Wiring};
+use crate::core::effect::Direction;
 use crate::core::manifest::{Environment, FlagValue, footplate::FlagStore as Named};
 use crate::core::repository::Repository;
 use crate::core::snapshot::{Mode, Place, WriteMode};
 use crate::core::text::Text;
 use crate::engine::scope::{FlagHome, FlagStore, History, Release, Scope};
 use crate::ports::Cluster;
+use crate::text;
 
 /// Where a command goes.
 pub struct Target {
@@ -25,6 +27,8 @@ pub struct Target {
     pub repository: Option<Repository>,
     /// Where flags live.
     pub flag_home: FlagHome,
+    /// The Prometheus of the environment.
+    pub prometheus: Option<Text>,
 }
 
 /// What a command makes of a manifest with errors.
@@ -51,6 +55,11 @@ pub fn resolve(
         }
         console.talk("going on without the manifest\n");
     }
+    of(here, global, wiring)
+}
+
+/// Where a command that was given here goes; what is wrong with the manifest is no matter.
+pub fn of(here: Here, global: &Global, wiring: &Wiring) -> Result<Target, Failure> {
     let (environment, context) = choose(&here, global, wiring)?;
     let cluster = wiring.clusters.connect(&context).map_err(|fault| {
         // A name that is not in the file is a slip of the keyboard, not a cluster that does not answer.
@@ -71,11 +80,14 @@ pub fn resolve(
     let scope = Scope {
         place: Place {
             environment: environment.as_ref().map(|e| e.name.clone()),
+            write: match global.read_only {
+                true => WriteMode::ReadOnly,
+                false => global.own.person.write_mode(&context, global.env.is_some() || global.context.is_some()),
+            },
             context,
             namespace,
             server: identity.server,
             protected: environment.as_ref().is_some_and(|e| e.protected),
-            write: if global.read_only { WriteMode::ReadOnly } else { WriteMode::ReadWrite },
         },
         mode: Mode::Live,
         cluster_uid: environment.as_ref().and_then(|e| e.cluster_uid.clone()),
@@ -84,7 +96,25 @@ pub fn resolve(
             Release { flag_home: flag_home.clone(), history, ..Release::of(r) }
         }),
     };
-    Ok(Target { cluster, scope: Arc::new(scope), repository: here.repository, flag_home })
+    let prometheus = environment.and_then(|e| e.prometheus);
+    Ok(Target { cluster, scope: Arc::new(scope), repository: here.repository, flag_home, prometheus })
+}
+
+/// Refuses early, with the exit code of what is not allowed, what the guard would refuse anyway: anything under
+/// `--read-only`, and what goes forward in a context that is read-only by its name.
+pub fn may_write(place: &Place, direction: Direction, what: &str) -> Result<(), Failure> {
+    match (place.write, direction) {
+        (WriteMode::ReadOnly, _) => {
+            let said = text!("--read-only: {what} would change something");
+            Err(Failure::new(FailureKind::Outside, said, "call it without --read-only"))
+        }
+        (WriteMode::ReadOnlyByPattern, Direction::Forward) => {
+            let said = text!("{} is read-only by its name, and {what} goes forward", place.context);
+            let hint = "name the place with --env or --context; where your own read_only_contexts has it, add --write";
+            Err(Failure::new(FailureKind::Outside, said, hint))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where flags live, as footplate.yaml says.

@@ -1,17 +1,16 @@
 //! Opens the cockpit over an engine, on a thread of its own, looking as this person and this terminal want it. What is
 //! shown and what keys mean is the cockpit's; what orders do is the engine's.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use ratatui::crossterm::terminal::size;
 
 use super::failure::{Failure, FailureKind};
+use super::person::Own;
 use super::{Global, Glyphs as GlyphChoice, When};
 use crate::cockpit::App;
 use crate::cockpit::glyphs::{ASCII, Glyphs, UNICODE};
-use crate::cockpit::keymap::KeyMap;
 use crate::cockpit::link;
 use crate::cockpit::message::ContextRow;
 use crate::cockpit::model::Setup;
@@ -38,9 +37,10 @@ pub struct Opening {
 
 /// Shows the engine until the person leaves or the terminal is gone. Orders under way are finished before it returns.
 pub async fn show(handle: Handle, opening: Opening, global: &Global) -> Result<Ending, Failure> {
-    let look = Look::of(global)?;
+    let look = Look::of(&global.own)?;
+    let own = Arc::clone(&global.own);
     let (ends, engine) = link::connect(handle);
-    let screen = tokio::task::spawn_blocking(move || on_terminal(ends, look, opening));
+    let screen = tokio::task::spawn_blocking(move || on_terminal(ends, look, &own, opening));
     let ending = screen.await.map_err(|panic| outside(text!("the screen ended: {panic}")))?;
     let _ = engine.await;
     ending.map_err(|error| outside(text!("{error}")))
@@ -58,36 +58,39 @@ struct Look {
 }
 
 impl Look {
-    fn of(global: &Global) -> Result<Self, Failure> {
+    fn of(own: &Own) -> Result<Self, Failure> {
+        let person = &own.person;
         let var = |name: &str| std::env::var(name).ok();
-        let depth = match global.color {
+        let depth = match person.color.value {
             When::Never => Depth::None,
             When::Auto => Depth::of(var("NO_COLOR").as_deref(), var("COLORTERM").as_deref(), var("TERM").as_deref()),
             When::Always => Depth::of(None, var("COLORTERM").as_deref(), var("TERM").as_deref()).max(Depth::Ansi),
         };
-        let glyphs = match global.glyphs {
+        let glyphs = match person.glyphs.value {
             GlyphChoice::Unicode => UNICODE,
             GlyphChoice::Ascii => ASCII,
             GlyphChoice::Auto => {
                 Glyphs::for_locale([var("LC_ALL").as_deref(), var("LC_CTYPE").as_deref(), var("LANG").as_deref()])
             }
         };
-        let theme = Theme::named("terminal", depth)
-            .map_err(|error| Failure::new(FailureKind::Input, text!("{error}"), "name one of `:theme`"))?;
+        let theme = own.themes.named(&person.theme.value, depth).map_err(|error| {
+            Failure::new(FailureKind::Input, text!("{error}"), "footplate generate themes names all")
+        })?;
         Ok(Self { theme, depth, glyphs })
     }
 }
 
-fn on_terminal(ends: link::Ends, look: Look, opening: Opening) -> std::io::Result<Ending> {
+fn on_terminal(ends: link::Ends, look: Look, own: &Own, opening: Opening) -> std::io::Result<Ending> {
     let link::Ends { snapshots, messages, commands } = ends;
     let Opening { clock, who, contexts } = opening;
-    let keymap = KeyMap::new(&BTreeMap::new()).map_err(|e| std::io::Error::other(e.to_string()))?;
     let setup = Setup {
         snapshot: Arc::clone(&snapshots.borrow()),
-        keymap,
+        keymap: own.keymap.clone(),
         theme: look.theme,
+        themes: own.themes.clone(),
         depth: look.depth,
         glyphs: look.glyphs,
+        mouse: own.person.mouse.value,
         zone: TimeZone::system(),
         who,
         contexts,

@@ -4,7 +4,6 @@
 use super::keymap::Action;
 use super::model::{HISTORY_MAX, Model};
 use super::plan::Scope;
-use super::theme;
 use crate::core::intent::Want;
 use crate::core::text::Text;
 use crate::core::verb::FlagSetting;
@@ -134,7 +133,7 @@ pub fn complete(line: &str, model: &Model) -> Vec<String> {
         ["flag"] => shown.flags.iter().map(|f| f.key.to_string()).collect(),
         ["flag", _] => ["on", "off", "1", "5", "25"].map(str::to_owned).to_vec(),
         ["ctx"] => model.setup.contexts.iter().map(|c| c.name.to_string()).collect(),
-        ["theme"] => theme::builtin().map(|t| t.0.to_owned()).collect(),
+        ["theme"] => model.setup.themes.names().into_iter().map(str::to_owned).collect(),
         ["undo"] => services().chain(["all", "--wave", "--only"].map(str::to_owned)).collect(),
         ["pause" | "abort"] => services().chain(std::iter::once("all".to_owned())).collect(),
         ["promote"] => services().chain(std::iter::once("--full".to_owned())).collect(),

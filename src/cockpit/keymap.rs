@@ -1,10 +1,11 @@
 //! The table of actions, and which keys lead to them. One table feeds the keys, the help pane and the command line. An
 //! action has a stable id; a person's TOML maps ids to lists of keys. What an action does is not decided here.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use crate::core::manifest::reader::{nearest, short};
 
 macro_rules! actions {
     ($($action:ident = $id:literal, [$($key:literal),*], $command:literal, $group:ident, $title:literal;)*) => {
@@ -240,30 +241,26 @@ pub enum Found {
     Nothing,
 }
 
-/// What is wrong with a key map.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum KeyMapError {
-    /// An id that no action has.
-    #[error("keys: {0} is no action; `footplate generate keys` lists all")]
-    UnknownAction(String),
-    /// A key that cannot be read.
-    #[error("keys: {action}: {key:?} is no key; write ctrl-d, shift-tab, space, f1, P, or two of them (g g)")]
-    UnknownKey {
-        /// The action it was meant for.
-        action: &'static str,
-        /// The text.
-        key: String,
-    },
-    /// One key for two actions, or one that begins the other.
-    #[error("keys: {key} leads to both {one} and {other}; give one of them another key")]
-    Twice {
-        /// The key.
-        key: String,
-        /// One action.
-        one: &'static str,
-        /// The other.
-        other: &'static str,
-    },
+/// One key of one action, as a person gave it: which of the changes, and which of its keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// Place in the list of changes.
+    pub change: usize,
+    /// Place among its keys; none for the action as a whole.
+    pub key: Option<usize>,
+}
+
+/// One thing that is wrong with a person's keys.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wrong {
+    /// Where.
+    pub at: Given,
+    /// What is wrong, naming the offending text.
+    pub what: String,
+    /// What would be right.
+    pub fix: String,
+    /// Another place of the person's own that has to do with it.
+    pub also: Option<Given>,
 }
 
 /// Which keys lead where.
@@ -272,38 +269,98 @@ pub struct KeyMap {
     keys: Vec<(Vec<Chord>, Action)>,
 }
 
+impl Default for KeyMap {
+    fn default() -> Self {
+        // That the built-in keys hold together is tested.
+        Self::new(&[]).unwrap_or_else(|_| Self { keys: Vec::new() })
+    }
+}
+
 impl KeyMap {
-    /// The defaults, with a person's changes: action id to all keys that it shall have.
-    pub fn new(changes: &BTreeMap<String, Vec<String>>) -> Result<Self, KeyMapError> {
-        for id in changes.keys() {
+    /// The built-in keys, with a person's changes: the id of an action, and all keys that it shall have instead.
+    ///
+    /// # Errors
+    /// All that is wrong: ids that no action has, keys that cannot be read, and keys that would lead to two actions.
+    pub fn new(changes: &[(String, Vec<String>)]) -> Result<Self, Vec<Wrong>> {
+        let mut wrong = Vec::new();
+        for (n, (id, _)) in changes.iter().enumerate() {
             if !Action::ALL.iter().any(|a| a.id() == id) {
-                return Err(KeyMapError::UnknownAction(id.clone()));
+                let fix = match nearest(id, Action::ALL.iter().map(|a| a.id())) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "`footplate generate keys` lists all actions".to_owned(),
+                };
+                let at = Given { change: n, key: None };
+                wrong.push(Wrong { at, what: format!("keys: there is no action `{}`", short(id)), fix, also: None });
             }
         }
         let mut keys: Vec<(Vec<Chord>, Action)> = Vec::new();
-        let mut put = |chords: Vec<Chord>, action: Action| -> Result<(), KeyMapError> {
-            let clash = keys
-                .iter()
-                .find(|(have, had)| *had != action && (have.starts_with(&chords) || chords.starts_with(have)));
-            if let Some((have, had)) = clash {
-                let longer = if have.len() > chords.len() { have } else { &chords };
-                return Err(KeyMapError::Twice { key: show(longer), one: had.id(), other: action.id() });
-            }
-            if !keys.iter().any(|(have, _)| *have == chords) {
-                keys.push((chords, action));
-            }
-            Ok(())
-        };
-        for &(key, action) in FIXED {
-            put(read(action, key)?, action)?;
-        }
+        // Who gave each of them; none for the program.
+        let mut givers: Vec<Option<Given>> = Vec::new();
         for &action in Action::ALL {
-            match changes.get(action.id()) {
-                Some(given) => given.iter().try_for_each(|k| put(read(action, k)?, action))?,
-                None => action.keys().iter().try_for_each(|k| put(read(action, k)?, action))?,
+            let change = changes.iter().position(|(id, _)| id == action.id());
+            let listed: Vec<(&str, Option<Given>)> = match change {
+                Some(n) => changes[n]
+                    .1
+                    .iter()
+                    .enumerate()
+                    .map(|(key, text)| (text.as_str(), Some(Given { change: n, key: Some(key) })))
+                    .collect(),
+                None => action.keys().iter().map(|text| (*text, None)).collect(),
+            };
+            let fixed = FIXED.iter().filter(|(_, of)| *of == action).map(|(text, _)| (*text, None));
+            let mut mine: Vec<Vec<Chord>> = Vec::new();
+            for (text, giver) in listed.into_iter().chain(fixed) {
+                let Some(chords) = read(text) else {
+                    if let Some(at) = giver {
+                        let what = format!("keys: {}: `{}` is no key", action.id(), short(text));
+                        let fix = "write ctrl-d, shift-tab, space, f1, P, or two in a row (\"g g\")".to_owned();
+                        wrong.push(Wrong { at, what, fix, also: None });
+                    }
+                    continue;
+                };
+                if mine.contains(&chords) {
+                    if let Some(at) = giver {
+                        let what = format!("keys: {}: {} is there twice", action.id(), show(&chords));
+                        wrong.push(Wrong { at, what, fix: "keep one of them".to_owned(), also: None });
+                    }
+                    continue;
+                }
+                mine.push(chords.clone());
+                keys.push((chords, action));
+                givers.push(giver);
             }
         }
-        Ok(Self { keys })
+        for (n, (chords, action)) in keys.iter().enumerate() {
+            let clashes = |m: &usize| {
+                let (other, of) = &keys[*m];
+                of != action && (other.starts_with(chords) || chords.starts_with(other))
+            };
+            for m in (0..n).filter(clashes) {
+                let (other, of) = &keys[m];
+                // The program's own keys do not clash: one of the two was given.
+                let (at, also) = match (givers[n], givers[m]) {
+                    (Some(at), also) | (None, also @ Some(at)) => (at, also.filter(|also| *also != at)),
+                    (None, None) => continue,
+                };
+                let longer = show(if other.len() > chords.len() { other } else { chords });
+                let what = format!("keys: {longer} leads to both {} and {}", of.id(), action.id());
+                let stays = [(other, of), (chords, action)].into_iter().find(|(chords, of)| {
+                    FIXED.iter().any(|(text, fixed)| fixed == *of && **chords == read(text).unwrap_or_default())
+                });
+                let fix = match stays {
+                    Some((chords, of)) => {
+                        format!("{} keeps {} whatever stands here; choose another key", of.id(), show(chords))
+                    }
+                    None if givers[n].is_some() && givers[m].is_some() => "give one of them another key".to_owned(),
+                    None => {
+                        let (theirs, id) = if givers[n].is_none() { (chords, action.id()) } else { (other, of.id()) };
+                        format!("choose another key, or give {id} other keys than its built-in {}", show(theirs))
+                    }
+                };
+                wrong.push(Wrong { at, what, fix, also });
+            }
+        }
+        if wrong.is_empty() { Ok(Self { keys }) } else { Err(wrong) }
     }
 
     /// What these presses lead to.
@@ -322,32 +379,37 @@ impl KeyMap {
 
     /// The keys of an action, as text, in the order given; the first is the one to show.
     pub fn of(&self, action: Action) -> Vec<String> {
-        let mut all: Vec<(usize, String)> = self
-            .keys
-            .iter()
-            .filter(|(_, a)| *a == action)
-            .map(|(k, _)| {
-                let text = show(k);
-                let place = action.keys().iter().position(|d| *d == text).unwrap_or(usize::MAX);
-                (place, text)
-            })
-            .collect();
-        all.sort();
-        all.into_iter().map(|k| k.1).collect()
+        self.keys.iter().filter(|(_, a)| *a == action).map(|(k, _)| show(k)).collect()
     }
 
     /// The first key of an action, or its command, for a hint.
     pub fn hint(&self, action: Action) -> String {
         self.of(action).into_iter().next().unwrap_or_else(|| format!(":{}", action.command()))
     }
+
+    /// A hint that is written with built-in keys (`P approve  X abort`), with this person's keys in their place.
+    pub fn translated(&self, hint: &str) -> String {
+        let part = |part: &str| -> String {
+            let (key, rest) = part.split_once(' ').unwrap_or((part, ""));
+            let action = Action::ALL.iter().find(|a| a.keys().contains(&key));
+            action.map_or_else(|| part.to_owned(), |a| format!("{} {rest}", self.hint(*a)))
+        };
+        hint.split("  ").map(part).collect::<Vec<_>>().join("  ")
+    }
+
+    /// The table that the help pane and `footplate generate keys` show: the actions of a group, each with its keys, or its
+    /// command where it has none.
+    pub fn rows(&self, group: Group) -> impl Iterator<Item = (String, Action)> {
+        Action::ALL.iter().filter(move |a| a.group() == group).map(move |&action| {
+            let keys = self.of(action).join(" ");
+            (if keys.is_empty() { format!(":{}", action.command()) } else { keys }, action)
+        })
+    }
 }
 
-fn read(action: Action, text: &str) -> Result<Vec<Chord>, KeyMapError> {
-    let chords: Option<Vec<Chord>> = text.split(' ').map(Chord::parse).collect();
-    match chords {
-        Some(chords) if (1..=2).contains(&chords.len()) => Ok(chords),
-        _ => Err(KeyMapError::UnknownKey { action: action.id(), key: text.to_owned() }),
-    }
+fn read(text: &str) -> Option<Vec<Chord>> {
+    let chords: Vec<Chord> = text.split(' ').map(Chord::parse).collect::<Option<_>>()?;
+    (1..=2).contains(&chords.len()).then_some(chords)
 }
 
 fn show(chords: &[Chord]) -> String {
@@ -358,10 +420,24 @@ fn show(chords: &[Chord]) -> String {
 mod tests {
     use super::*;
 
-    fn changed(pairs: &[(&str, &[&str])]) -> Result<KeyMap, KeyMapError> {
-        KeyMap::new(
-            &pairs.iter().map(|(a, k)| ((*a).to_owned(), k.iter().map(|k| (*k).to_owned()).collect())).collect(),
-        )
+    fn changed(pairs: &[(&str, &[&str])]) -> Result<KeyMap, Vec<Wrong>> {
+        let all: Vec<(String, Vec<String>)> =
+            pairs.iter().map(|(a, k)| ((*a).to_owned(), k.iter().map(|k| (*k).to_owned()).collect())).collect();
+        KeyMap::new(&all)
+    }
+
+    fn wrong(pairs: &[(&str, &[&str])]) -> Vec<String> {
+        let told = |w: Wrong| {
+            let at = |g: Given| format!("{}.{}", g.change, g.key.map_or("-".to_owned(), |k| k.to_string()));
+            format!(
+                "{}{}: {}; {}",
+                at(w.at),
+                w.also.map_or(String::new(), |g| format!(" and {}", at(g))),
+                w.what,
+                w.fix
+            )
+        };
+        changed(pairs).unwrap_err().into_iter().map(told).collect()
     }
 
     fn press(text: &str) -> Vec<Chord> {
@@ -378,6 +454,7 @@ mod tests {
         assert_eq!(map.find(&press("g x")), Found::Nothing);
         assert_eq!(map.of(Action::PaneHelp), ["8", "?", "f1"]);
         assert_eq!(map.hint(Action::Restart), ":restart");
+        assert_eq!(map, KeyMap::default());
         let mut ids: Vec<&str> = Action::ALL.iter().map(|a| a.id()).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -385,14 +462,38 @@ mod tests {
     }
 
     #[test]
-    fn a_key_for_two_actions_names_both() {
-        let error = changed(&[("train.abort", &["p"])]).unwrap_err().to_string();
-        assert!(error.contains("train.pause") && error.contains("train.abort"), "{error}");
-        let error = changed(&[("freeze", &["g"])]).unwrap_err().to_string();
-        assert!(error.contains("freeze is no action"), "{error}");
-        let error = changed(&[("display.freeze", &["g"])]).unwrap_err().to_string();
-        assert!(error.contains("display.freeze") && error.contains("g "), "{error}");
-        assert!(changed(&[("train.abort", &["hyper-x"])]).unwrap_err().to_string().contains("\"hyper-x\""));
+    fn all_that_is_wrong_is_told() {
+        let all = wrong(&[
+            ("train.abort", &["p", "hyper-x"]),
+            ("train.abbort", &["b"]),
+            ("display.freeze", &["g"]),
+            ("copy", &["esc", "Y", "Y"]),
+            ("reread", &["Y"]),
+            ("train.undo", &["u", "g x", "a b c"]),
+        ]);
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        1.-: keys: there is no action `train.abbort`; did you mean `train.abort`?
+        0.1: keys: train.abort: `hyper-x` is no key; write ctrl-d, shift-tab, space, f1, P, or two in a row ("g g")
+        5.2: keys: train.undo: `a b c` is no key; write ctrl-d, shift-tab, space, f1, P, or two in a row ("g g")
+        3.2: keys: copy: Y is there twice; keep one of them
+        0.0: keys: p leads to both train.pause and train.abort; choose another key, or give train.pause other keys than its built-in p
+        2.0 and 5.1: keys: g x leads to both train.undo and display.freeze; give one of them another key
+        2.0: keys: g g leads to both move.first and display.freeze; choose another key, or give move.first other keys than its built-in g g
+        2.0: keys: g n leads to both goto.need and display.freeze; choose another key, or give goto.need other keys than its built-in g n
+        2.0: keys: g m leads to both goto.moving and display.freeze; choose another key, or give goto.moving other keys than its built-in g m
+        3.0: keys: esc leads to both back and copy; back keeps esc whatever stands here; choose another key
+        3.1 and 4.0: keys: Y leads to both reread and copy; give one of them another key
+        "#);
+    }
+
+    #[test]
+    fn a_key_moves_when_its_owner_lets_it_go() {
+        let map = changed(&[("train.abort", &["p"]), ("train.pause", &["f2", "P"]), ("train.promote", &[])]).unwrap();
+        assert_eq!(map.find(&press("p")), Found::Action(Action::Abort));
+        assert_eq!(map.of(Action::Pause), ["f2", "P"], "in the order given");
+        assert_eq!(map.hint(Action::Promote), ":promote");
+        assert_eq!(map.translated("P approve with a reason  X abort"), ":promote approve with a reason  p abort");
+        assert_eq!(KeyMap::default().translated("u undo  t retry"), "u undo  t retry");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::glyphs::Glyphs;
 use super::keymap::{Chord, KeyMap};
 use super::message::ContextRow;
 use super::plan::{Plan, Sight};
-use super::theme::{Depth, Role, Theme};
+use super::theme::{Depth, Role, Theme, Themes};
 use crate::core::layout::{Picture, Zoom};
 use crate::core::snapshot::{Link, ServiceView, Snapshot};
 use crate::core::text::Text;
@@ -150,6 +150,8 @@ pub struct Setup {
     pub keymap: KeyMap,
     /// How meanings look.
     pub theme: Theme,
+    /// The themes to change to.
+    pub themes: Themes,
     /// How many colours there are; needed to change the theme.
     pub depth: Depth,
     /// The glyphs.
@@ -160,6 +162,8 @@ pub struct Setup {
     pub who: Text,
     /// The contexts to switch to.
     pub contexts: Vec<ContextRow>,
+    /// True when the mouse is captured from the start.
+    pub mouse: bool,
     /// Longest text that goes to the clipboard, in bytes.
     pub copy_max: usize,
 }
@@ -260,7 +264,7 @@ pub struct DrawnKey {
 impl Model {
     /// A cockpit at its start.
     pub fn new(setup: Setup, size: (u16, u16), now: Timestamp) -> Self {
-        let live = setup.snapshot.clone();
+        let (live, mouse) = (setup.snapshot.clone(), setup.mouse);
         let mut model = Self {
             setup,
             size,
@@ -284,7 +288,7 @@ impl Model {
             history: Vec::new(),
             interrupted: None,
             rung: Vec::new(),
-            mouse: false,
+            mouse,
             next_intent: 1,
             under_way: BTreeMap::new(),
             flags_before: BTreeMap::new(),
@@ -309,6 +313,7 @@ impl Model {
             flags_before: &self.flags_before,
             now: self.now,
             glyphs: &self.setup.glyphs,
+            keymap: &self.setup.keymap,
         }
     }
 

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use super::glyphs::Glyphs;
+use super::keymap::{Action, KeyMap};
 use super::status::{self, Kind};
 use super::theme::Role;
 use crate::core::confirm::{Confirm, Question, Refusal};
@@ -89,6 +90,8 @@ pub struct Sight<'a> {
     pub now: Timestamp,
     /// For status words.
     pub glyphs: &'a Glyphs,
+    /// For hints that name a key.
+    pub keymap: &'a KeyMap,
 }
 
 fn refuse<T>(why: Text, hint: &str) -> Result<T, Refusal> {
@@ -112,6 +115,7 @@ pub fn refused(sight: &Sight<'_>, want: &Want, subject: &str) -> Option<Refusal>
 /// What stands against any order of this direction, whatever it is aimed at.
 fn gate(sight: &Sight<'_>, direction: Direction) -> Result<(), Refusal> {
     let s = sight.snapshot;
+    let key = |action| sight.keymap.hint(action);
     if s.place.write == WriteMode::ReadOnly {
         return refuse(crate::text!("read-only: nothing is changed from here"), "open it without --read-only");
     }
@@ -120,7 +124,7 @@ fn gate(sight: &Sight<'_>, direction: Direction) -> Result<(), Refusal> {
         Link::Stale(why) | Link::Down(why) if direction == Direction::Forward => {
             return refuse(
                 crate::text!("what is shown is old: {why}"),
-                "R reads again; pause, abort and undo work now",
+                &format!("{} reads again; pause, abort and undo work now", key(Action::Reread)),
             );
         }
         _ => {}
@@ -128,13 +132,13 @@ fn gate(sight: &Sight<'_>, direction: Direction) -> Result<(), Refusal> {
     if sight.frozen && direction == Direction::Forward {
         return refuse(
             crate::text!("the display is frozen"),
-            "Space shows what is now; pause, abort and undo work now",
+            &format!("{} shows what is now; pause, abort and undo work now", key(Action::Freeze)),
         );
     }
     if s.place.write == WriteMode::ReadOnlyByPattern && direction == Direction::Forward {
         return refuse(
             crate::text!("{} is read-only by its name", s.place.context),
-            "take it out of read_only_contexts in config.toml; pause, abort and undo can be armed",
+            "open it with --write, or take it out of read_only_contexts; pause, abort and undo can be armed",
         );
     }
     Ok(())
@@ -145,7 +149,10 @@ fn verb(sight: &Sight<'_>, want: &Want, subject: &str, scope: Option<Scope>) -> 
     let direction = want.direction();
     gate(sight, direction)?;
     let Some(service) = s.services.iter().find(|x| x.name == *subject) else {
-        return refuse(crate::text!("no service {subject} here"), "select one, or name it: `:` completes names");
+        return refuse(
+            crate::text!("no service {subject} here"),
+            "select one, or name it: the command line completes names",
+        );
     };
     let scopes = scopes(sight, want, service);
     let scope = scope.filter(|c| scopes.contains(c)).unwrap_or(match (want, scopes.as_slice()) {
@@ -226,28 +233,38 @@ fn applies(sight: &Sight<'_>, want: &Want, service: &ServiceView) -> Result<(), 
         return refuse(crate::text!("{name}: there is no such object in the cluster"), "see :doctor, or the events");
     };
     let kind = status::of(service, sight.glyphs).kind;
+    let key = |action| sight.keymap.hint(action);
     match want {
         Want::Pause if w.held => Err(Refusal {
             why: crate::text!("{name} is held already"),
-            hint: Text::scrub("r resumes it"),
+            hint: crate::text!("{} resumes it", key(Action::Resume)),
             already: true,
         }),
-        Want::Resume if !w.held => refuse(crate::text!("{name} is not held"), "P approves a pause of its own steps"),
+        Want::Resume if !w.held => refuse(
+            crate::text!("{name} is not held"),
+            &format!("{} approves a pause of its own steps", key(Action::Promote)),
+        ),
         Want::Promote if service.verdict == Some(Verdict::Fail) => {
-            refuse(crate::text!("{name}: its gate fails"), "X takes traffic back, u undoes")
+            let hint = format!("{} takes traffic back, {} undoes", key(Action::Abort), key(Action::Undo));
+            refuse(crate::text!("{name}: its gate fails"), &hint)
         }
         Want::Promote if w.pause.is_none() || w.held => {
-            refuse(crate::text!("{name} waits for nothing that P could approve"), "P works while a step waits")
+            let hint = format!("{} works while a step waits", key(Action::Promote));
+            refuse(crate::text!("{name} waits for nothing that could be approved"), &hint)
         }
         Want::PromoteFull | Want::Abort if !status::in_flight(service) || kind == Kind::Well => {
-            refuse(crate::text!("{name} is not in flight"), "u takes a finished service back")
+            let hint = format!("{} takes a finished service back", key(Action::Undo));
+            refuse(crate::text!("{name} is not in flight"), &hint)
         }
         Want::Abort if w.aborted => Err(Refusal {
             why: crate::text!("{name} is aborted already"),
-            hint: Text::scrub("u restores the template, t tries again"),
+            hint: crate::text!("{} restores the template, {} tries again", key(Action::Undo), key(Action::Retry)),
             already: true,
         }),
-        Want::Retry if !w.aborted => refuse(crate::text!("{name} was not aborted"), "t works after X"),
+        Want::Retry if !w.aborted => refuse(
+            crate::text!("{name} was not aborted"),
+            &format!("{} works after {}", key(Action::Retry), key(Action::Abort)),
+        ),
         Want::Start if service.pinned.is_none() => {
             refuse(crate::text!("{name}: no version is pinned"), "open the cockpit with a release.yaml")
         }
@@ -258,7 +275,10 @@ fn applies(sight: &Sight<'_>, want: &Want, service: &ServiceView) -> Result<(), 
             UndoPath::NotNeeded => {
                 refuse(crate::text!("{name}: nothing to go back from"), "it runs what it ran before")
             }
-            UndoPath::NotReady(why) => refuse(crate::text!("{name} cannot be undone: {why}"), "X takes traffic back"),
+            UndoPath::NotReady(why) => refuse(
+                crate::text!("{name} cannot be undone: {why}"),
+                &format!("{} takes traffic back", key(Action::Abort)),
+            ),
             _ => Ok(()),
         },
         _ => Ok(()),

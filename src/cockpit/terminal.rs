@@ -195,6 +195,9 @@ async fn drive(app: &mut App, mut links: Links) -> io::Result<Ending> {
     let mut alive = (true, true);
     let first = links.snapshots.borrow_and_update().clone();
     let mut todo = app.handle(Message::Snapshot(first), (links.now)());
+    if app.model().mouse {
+        todo.push(Command::Mouse(true));
+    }
     loop {
         for command in std::mem::take(&mut todo) {
             match command {
@@ -203,6 +206,8 @@ async fn drive(app: &mut App, mut links: Links) -> io::Result<Ending> {
                     let said = suspend(&mut screen, &paused, &mut cont).await?;
                     if let Some(text) = said {
                         app.handle(Message::Say(text), (links.now)());
+                    } else if app.model().mouse {
+                        screen.backend_mut().send_raw(MOUSE.0)?;
                     }
                 }
                 Command::Redraw => anew(&mut screen)?,

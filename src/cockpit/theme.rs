@@ -1,11 +1,15 @@
-//! Themes: what a meaning looks like. A theme is TOML, a map from roles to styles over a palette; a role that it leaves
-//! out is taken from its parent theme, and what no theme says from the role it is a kind of. Nothing here draws, and no
-//! view names a colour.
+//! Themes: what a meaning looks like. A role that a theme leaves out is taken from its parent theme, and what no theme says
+//! from the role it is a kind of. How a theme is written is `theme/sheet.rs`. Nothing here draws, and no view names a
+//! colour.
 
 use std::collections::BTreeMap;
 
 use ratatui::style::{Color, Modifier, Style};
-use serde::Deserialize;
+
+pub mod sheet;
+
+use sheet::Look;
+pub use sheet::Themes;
 
 macro_rules! roles {
     ($($(#[$doc:meta])* $role:ident = $name:literal, $of:expr;)*) => {
@@ -124,7 +128,7 @@ pub struct Theme {
     styles: Vec<Style>,
 }
 
-/// What is wrong with a theme.
+/// Why there is no such theme.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("theme {theme}: {why}")]
 pub struct ThemeError {
@@ -134,95 +138,22 @@ pub struct ThemeError {
     pub why: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    name: String,
-    #[serde(default)]
-    parent: Option<String>,
-    #[serde(default)]
-    palette: BTreeMap<String, Paint>,
-    #[serde(default)]
-    roles: BTreeMap<String, Spec>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(untagged)]
-enum Paint {
-    Index(u8),
-    Name(String),
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(untagged, expecting = "expected a colour, or a table of fg, bg, bold, dim, italic, underline, reverse")]
-enum Spec {
-    Colour(Paint),
-    Full(Look),
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Look {
-    fg: Option<Paint>,
-    bg: Option<Paint>,
-    bold: Option<bool>,
-    dim: Option<bool>,
-    italic: Option<bool>,
-    underline: Option<bool>,
-    reverse: Option<bool>,
-}
-
-const BUILTIN: &[(&str, &str)] = &[
-    ("terminal", include_str!("../../themes/terminal.toml")),
-    ("dark", include_str!("../../themes/dark.toml")),
-    ("light", include_str!("../../themes/light.toml")),
-    ("mono", include_str!("../../themes/mono.toml")),
-    ("deuteranopia", include_str!("../../themes/deuteranopia.toml")),
-    ("tritanopia", include_str!("../../themes/tritanopia.toml")),
-    ("high-contrast", include_str!("../../themes/high-contrast.toml")),
-];
-
 /// The name of the theme that works on dark and light alike: the terminal's own colours.
 pub const DEFAULT: &str = "terminal";
 
-/// Names and texts of the themes that come with the program.
-pub fn builtin() -> impl Iterator<Item = (&'static str, &'static str)> {
-    BUILTIN.iter().copied()
-}
-
 impl Theme {
     /// One of the themes that come with the program.
+    ///
+    /// # Errors
+    /// When none has this name.
     pub fn named(name: &str, depth: Depth) -> Result<Self, ThemeError> {
-        let Some((_, text)) = BUILTIN.iter().find(|b| b.0 == name) else {
-            let names: Vec<&str> = BUILTIN.iter().map(|b| b.0).collect();
-            return Err(ThemeError {
-                theme: name.to_owned(),
-                why: format!("there is none of that name; there are {}", names.join(", ")),
-            });
-        };
-        Self::read(text, depth)
+        Themes::default().named(name, depth)
     }
 
-    /// Reads a theme. Its parents are themes that come with the program.
-    pub fn read(text: &str, depth: Depth) -> Result<Self, ThemeError> {
-        let mut looks: BTreeMap<Role, Look> = BTreeMap::new();
-        let file = parse(text)?;
-        let mut chain = Vec::new();
-        let mut parent = file.parent.clone();
-        while let Some(name) = parent {
-            let found = BUILTIN.iter().find(|b| b.0 == name && chain.len() < BUILTIN.len());
-            let Some((_, text)) = found else {
-                return Err(ThemeError { theme: file.name, why: format!("its parent {name} is not a theme") });
-            };
-            let next = parse(text)?;
-            parent = next.parent.clone();
-            chain.push(next);
-        }
-        for one in chain.iter().rev().chain(std::iter::once(&file)) {
-            apply(one, &mut looks)?;
-        }
-        let styles = Role::ALL.iter().map(|&role| resolve(role, &looks, depth)).collect();
-        Ok(Self { name: file.name, styles })
+    /// The styles that follow from what a theme and its parents say of roles.
+    fn of(name: &str, looks: &BTreeMap<Role, Look>, depth: Depth) -> Self {
+        let styles = Role::ALL.iter().map(|&role| resolve(role, looks, depth)).collect();
+        Self { name: name.to_owned(), styles }
     }
 
     /// The style of a role.
@@ -231,59 +162,14 @@ impl Theme {
     }
 }
 
-fn parse(text: &str) -> Result<File, ThemeError> {
-    toml::from_str(text).map_err(|e| ThemeError { theme: "file".to_owned(), why: e.to_string().trim().to_owned() })
-}
-
-fn apply(file: &File, looks: &mut BTreeMap<Role, Look>) -> Result<(), ThemeError> {
-    let wrong = |why: String| ThemeError { theme: file.name.clone(), why };
-    let paint = |role: &str, p: &Paint| -> Result<Paint, ThemeError> {
-        let known = match p {
-            Paint::Index(_) => return Ok(p.clone()),
-            Paint::Name(name) => file.palette.get(name).unwrap_or(p).clone(),
-        };
-        match colour(&known) {
-            Some(_) => Ok(known),
-            None => {
-                let Paint::Name(name) = known else { return Ok(known) };
-                let right = "an ANSI name (red, bright-red, default), #rrggbb, 0 to 255, or a name of [palette]";
-                Err(wrong(format!("roles.{role}: {name:?} is no colour; it may be {right}")))
-            }
-        }
-    };
-    for (name, spec) in &file.roles {
-        let Some(&role) = Role::ALL.iter().find(|r| r.name() == name) else {
-            let names: Vec<&str> = Role::ALL.iter().map(|r| r.name()).collect();
-            return Err(wrong(format!("roles.{name} is no role; there are {}", names.join(", "))));
-        };
-        let given = match spec {
-            Spec::Colour(p) => Look { fg: Some(p.clone()), ..Look::default() },
-            Spec::Full(look) => look.clone(),
-        };
-        let entry = looks.entry(role).or_default();
-        if let Some(p) = &given.fg {
-            entry.fg = Some(paint(name, p)?);
-        }
-        if let Some(p) = &given.bg {
-            entry.bg = Some(paint(name, p)?);
-        }
-        entry.bold = given.bold.or(entry.bold);
-        entry.dim = given.dim.or(entry.dim);
-        entry.italic = given.italic.or(entry.italic);
-        entry.underline = given.underline.or(entry.underline);
-        entry.reverse = given.reverse.or(entry.reverse);
-    }
-    Ok(())
-}
-
 /// A role's own look, over that of the role it is a kind of.
 fn resolve(role: Role, looks: &BTreeMap<Role, Look>, depth: Depth) -> Style {
     let mut style = role.kind_of().map_or_else(Style::new, |of| resolve(of, looks, depth));
     let Some(look) = looks.get(&role) else { return style };
-    if let Some(c) = look.fg.as_ref().and_then(colour) {
+    if let Some(c) = look.fg {
         style.fg = Some(reduce(c, depth));
     }
-    if let Some(c) = look.bg.as_ref().and_then(colour) {
+    if let Some(c) = look.bg {
         style.bg = Some(reduce(c, depth));
     }
     let switches = [
@@ -301,38 +187,6 @@ fn resolve(role: Role, looks: &BTreeMap<Role, Look>, depth: Depth) -> Style {
         }
     }
     style
-}
-
-fn colour(paint: &Paint) -> Option<Color> {
-    let name = match paint {
-        Paint::Index(n) => return Some(Color::Indexed(*n)),
-        Paint::Name(name) => name.as_str(),
-    };
-    if let Some(hex) = name.strip_prefix('#') {
-        let parts = (hex.len() == 6 && hex.is_ascii()).then(|| u32::from_str_radix(hex, 16).ok())??;
-        let [_, r, g, b] = parts.to_be_bytes();
-        return Some(Color::Rgb(r, g, b));
-    }
-    Some(match name {
-        "default" => Color::Reset,
-        "black" => Color::Black,
-        "red" => Color::Red,
-        "green" => Color::Green,
-        "yellow" => Color::Yellow,
-        "blue" => Color::Blue,
-        "magenta" => Color::Magenta,
-        "cyan" => Color::Cyan,
-        "white" => Color::Gray,
-        "bright-black" => Color::DarkGray,
-        "bright-red" => Color::LightRed,
-        "bright-green" => Color::LightGreen,
-        "bright-yellow" => Color::LightYellow,
-        "bright-blue" => Color::LightBlue,
-        "bright-magenta" => Color::LightMagenta,
-        "bright-cyan" => Color::LightCyan,
-        "bright-white" => Color::White,
-        _ => return None,
-    })
 }
 
 /// The nearest colour that the terminal shows.
@@ -394,7 +248,7 @@ mod tests {
 
     #[test]
     fn every_theme_that_comes_along_is_whole() {
-        for (name, text) in builtin() {
+        for (name, text) in sheet::builtin() {
             let theme = Theme::named(name, Depth::True).unwrap();
             assert_eq!(theme.name, name);
             assert!(text.starts_with("# "), "{name} does not say what it is for");
@@ -412,7 +266,7 @@ mod tests {
 
     #[test]
     fn without_colour_no_cell_has_one() {
-        for (name, _) in builtin() {
+        for (name, _) in sheet::builtin() {
             let theme = Theme::named(name, Depth::None).unwrap();
             for &role in Role::ALL {
                 let style = theme.style(role);
@@ -421,27 +275,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_theme_may_override_a_part() {
-        let text = "name = 'mine'\nparent = 'dark'\n[palette]\nsea = '#00aaff'\n[roles]\naccent = 'sea'\nbad = {bold = false}\n";
-        let (mine, dark) = (Theme::read(text, Depth::True).unwrap(), Theme::named("dark", Depth::True).unwrap());
-        assert_eq!(mine.style(Role::Accent).fg, Some(Color::Rgb(0, 0xaa, 0xff)));
-        assert_eq!(mine.style(Role::Key).fg, Some(Color::Rgb(0, 0xaa, 0xff)), "a key is a kind of accent");
-        assert_eq!(mine.style(Role::Bad).fg, dark.style(Role::Bad).fg);
-        assert_eq!(mine.style(Role::Ok), dark.style(Role::Ok));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let why = |text: &str| Theme::read(text, Depth::True).unwrap_err().to_string();
-        assert!(why("name = 'x'\n[roles]\nbda = 'red'\n").contains("roles.bda is no role"));
-        assert!(why("name = 'x'\n[roles]\nbad = 'rde'\n").contains("\"rde\" is no colour"));
-        assert!(why("name = 'x'\ncolour = 1\n").contains("colour"));
-        assert!(why("name = 'x'\n[roles]\nbad = {blink = true}\n").contains("fg, bg, bold"));
-        assert!(why("name = 'x'\nparent = 'nope'\n").contains("parent nope"));
-        assert!(Theme::named("nope", Depth::True).unwrap_err().to_string().contains("deuteranopia"));
     }
 
     #[test]

@@ -262,6 +262,9 @@ impl Cluster for Meddled {
     fn serves<'a>(&'a self, kinds: &'a [ObjectKind]) -> Fut<'a, Result<Vec<bool>, Fault>> {
         self.inner.serves(kinds)
     }
+    fn credentials(&self) -> Fut<'_, Result<Option<Text>, Fault>> {
+        self.inner.credentials()
+    }
     fn about(&self) -> Fut<'_, Result<(Text, Option<i64>), Fault>> {
         self.inner.about()
     }

@@ -6,6 +6,7 @@ mod clients;
 mod config;
 #[path = "../conformance.rs"]
 mod conformance;
+mod doctor;
 mod engine;
 mod flags;
 mod gates;
@@ -14,6 +15,8 @@ mod objects;
 mod plan;
 mod rehearsals;
 mod screens;
+mod served;
+mod settings;
 mod table;
 mod terminal;
 mod wire;

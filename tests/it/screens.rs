@@ -4,7 +4,6 @@
 mod behaviour;
 pub mod fixture;
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use footplate::cockpit::glyphs::{ASCII, Glyphs, UNICODE};
 use footplate::cockpit::keymap::{Chord, KeyMap};
 use footplate::cockpit::message::{Command, Message};
 use footplate::cockpit::model::Setup;
-use footplate::cockpit::theme::{Depth, Theme};
+use footplate::cockpit::theme::{Depth, Theme, Themes};
 use footplate::core::snapshot::Snapshot;
 use jiff::tz::{TimeZone, offset};
 use jiff::{SignedDuration, Timestamp};
@@ -34,10 +33,12 @@ struct Stage {
 pub fn setup(snapshot: Snapshot, glyphs: Glyphs, depth: Depth) -> Setup {
     Setup {
         snapshot: Arc::new(snapshot),
-        keymap: KeyMap::new(&BTreeMap::new()).unwrap(),
+        keymap: KeyMap::default(),
         theme: Theme::named("terminal", depth).unwrap(),
+        themes: Themes::default(),
         depth,
         glyphs,
+        mouse: false,
         zone: TimeZone::fixed(offset(2)),
         who: "ana".into(),
         contexts: Vec::new(),

@@ -11,6 +11,7 @@ mod board;
 #[path = "../conformance.rs"]
 mod conformance;
 mod controlplane;
+mod doctor;
 mod gates;
 mod holders;
 mod openfeature;

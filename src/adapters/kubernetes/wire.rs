@@ -147,6 +147,14 @@ impl Wire {
         f64::from(((z ^ (z >> 31)) >> 32) as u32) / (f64::from(u32::MAX) + 1.0)
     }
 
+    /// Gets what the plugin hands out, without asking the server anything; the plugin's command, none without a plugin.
+    pub async fn credentials(&self) -> Result<Option<Text>, Fault> {
+        match &self.plugin {
+            Some(plugin) => plugin.grant(None).await.map(|_| Some(plugin.command_line())),
+            None => Ok(None),
+        }
+    }
+
     /// Sends and reads the whole answer, all within the deadline. An answer that is no success is a fault.
     pub async fn ask(
         &self,

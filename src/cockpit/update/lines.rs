@@ -8,7 +8,7 @@ use super::{dialog, panes, say};
 use crate::cockpit::command::{self, Said};
 use crate::cockpit::message::Command;
 use crate::cockpit::model::{CommandLine, Mode, Model, Stop};
-use crate::cockpit::theme::{Role, Theme};
+use crate::cockpit::theme::Role;
 use crate::core::text::Text;
 
 /// Longest line that is taken, in characters.
@@ -89,7 +89,7 @@ fn run(model: &mut Model, said: Said) -> Vec<Command> {
             vec![Command::SwitchContext(name)]
         }
         Said::Theme(name) => {
-            match Theme::named(&name, model.setup.depth) {
+            match model.setup.themes.named(&name, model.setup.depth) {
                 Ok(theme) => model.setup.theme = theme,
                 Err(error) => say(model, Role::Warn, Text::scrub(&error.to_string())),
             }

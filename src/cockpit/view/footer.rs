@@ -54,7 +54,9 @@ pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
     let mut x = area.x + 1;
     let all = verbs.iter().chain(general).chain(last).filter(|(a, _)| *a != Action::PaneHelp);
     for (action, word) in all {
-        let key = if *action == Action::PaneFlags { "f".to_owned() } else { keys.hint(*action) };
+        // A letter is easier to remember than a pane's number.
+        let letter = (*action == Action::PaneFlags).then(|| keys.of(*action).into_iter().find(|k| k == "f"));
+        let key = letter.flatten().unwrap_or_else(|| keys.hint(*action));
         let need = width(&key) + 1 + width(word) + 2;
         if x + need > room.right() {
             break;

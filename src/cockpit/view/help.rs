@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::{first_row, frame};
 use crate::cockpit::ink::Ink;
-use crate::cockpit::keymap::{Action, Group};
+use crate::cockpit::keymap::Group;
 use crate::cockpit::model::{Model, Pane};
 use crate::cockpit::status;
 use crate::cockpit::theme::Role;
@@ -47,11 +47,7 @@ pub fn draw(model: &mut Model, ink: &mut Ink<'_>, area: Rect) {
 
 fn group(model: &Model, group: Group) -> Vec<Row> {
     let mut rows = vec![vec![(Role::Title, group.title().to_owned())]];
-    for &action in Action::ALL.iter().filter(|a| a.group() == group) {
-        let mut keys = model.setup.keymap.of(action).join(" ");
-        if keys.is_empty() {
-            keys = format!(":{}", action.command());
-        }
+    for (keys, action) in model.setup.keymap.rows(group) {
         rows.push(vec![
             (Role::Key, format!("  {keys:<14} ")),
             (Role::Text, action.title().to_owned()),

@@ -27,7 +27,7 @@ pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
         let since = if area.width < 100 && need.deadline.is_some() { String::new() } else { format!("since {since}") };
         let deadline = if since.is_empty() { deadline.trim_start_matches(", ").to_owned() } else { deadline };
         let more = if s.needs.len() > 1 { format!("  +{} more", s.needs.len() - 1) } else { String::new() };
-        let tail = format!("  {since}{deadline}{more}  {} ", need.keys);
+        let tail = format!("  {since}{deadline}{more}  {} ", model.setup.keymap.translated(&need.keys));
         let narrow = area.width < 60;
         let start = if narrow { format!(" {} ", ink.g.need) } else { format!(" {} NEEDS YOU  ", ink.g.need) };
         let x = ink.put(area, area.x, area.y, &start, Role::Need);
