@@ -43,6 +43,8 @@ pub type JournalAt = Box<dyn Fn(&Path) -> Result<Arc<dyn Journal>, Fault> + Send
 
 /// Most lines of a usage error that are printed.
 const USAGE_LINES_MAX: usize = 100;
+/// Most lines of a panic that are printed, with a backtrace where one was asked for.
+const PANIC_LINES_MAX: usize = 400;
 /// Opens the metric store at an address that the operator named.
 pub type MetricsAt = Box<dyn Fn(&str) -> Result<Arc<dyn Metrics>, Fault> + Send + Sync>;
 
@@ -189,8 +191,23 @@ impl Cli {
     }
 }
 
+/// A panic says what it has to say in inert text: its message may quote what the cluster sent.
+fn tame_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        let traced = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
+        let trace = if traced { backtrace.to_string() } else { String::new() };
+        let said = format!("{info}\nthis is a defect of footplate: please report it\n{trace}");
+        for line in Text::scrub_lines(&said, PANIC_LINES_MAX) {
+            // Nobody may be there to hear it.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }));
+}
+
 /// Reads the arguments, carries the command out, says what went wrong, answers with the exit code.
 pub async fn run(wiring: Wiring) -> ExitCode {
+    tame_panics();
     let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => {

@@ -1,4 +1,5 @@
-//! The local journal: one JSON object a line, on disk before the call returns. What is written is decided elsewhere.
+//! The local journal: one JSON object a line, on disk before the call returns; what a terminal would act on is written as
+//! an escape, since patches are kept exactly as they were sent. What is written is decided elsewhere.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -7,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use crate::core::text::Text;
+use crate::core::text::{Text, inert_json};
 use crate::ports::{Fault, FaultKind, Fut, Journal};
 use crate::text;
 
@@ -45,7 +46,7 @@ impl FileJournal {
 impl Journal for FileJournal {
     fn append(&self, line: Value) -> Fut<'_, Result<(), Fault>> {
         // One write a line: with O_APPEND two processes cannot mix their lines.
-        let mut bytes = line.to_string().into_bytes();
+        let mut bytes = inert_json(&line.to_string()).into_bytes();
         bytes.push(b'\n');
         let file = Arc::clone(&self.file);
         // A disk may take its time: the loop that orders does not wait for it on its own thread.

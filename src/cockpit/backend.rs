@@ -173,9 +173,10 @@ impl<W: Write> Backend for Wire<W> {
             self.style(cell);
             let symbol = cell.symbol();
             self.frame.extend_from_slice(symbol.as_bytes());
-            // Terminals disagree about wide characters, and about the cursor after the last column.
+            // Terminals disagree about wide characters, about letters with marks, and about the cursor after the last column.
             let next = x + 1;
-            self.at = (symbol.width() == 1 && next < self.size.width).then_some((next, y));
+            let simple = symbol.width() == 1 && symbol.chars().nth(1).is_none();
+            self.at = (simple && next < self.size.width).then_some((next, y));
         }
         Ok(())
     }

@@ -5,12 +5,18 @@ use std::fmt;
 use std::ops::Deref;
 
 use serde::{Serialize, Serializer};
+use unicode_width::UnicodeWidthChar;
 
 /// Longest text kept, in characters; what is longer is cut and ends in `…`.
 pub const TEXT_CHARS_MAX: usize = 4096;
 
+/// Most marks without a width of their own that follow one letter; no script needs more. A flood of them would be painted
+/// over the lines above and below.
+pub const MARKS_MAX: usize = 4;
+
 /// One line of inert text: no control characters (C0, C1, DEL), no bidi overrides or isolates, no zero-width or line
-/// separator characters. Each removed character is shown as U+FFFD, so that a reader sees something was there.
+/// separator characters, no flood of combining marks. Each removed character is shown as U+FFFD, so that a reader sees
+/// something was there.
 ///
 /// Source of the rule: CVE-2021-25743 and `reliability-and-security` §5.1.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -24,16 +30,25 @@ impl Text {
             return Self(raw.into());
         }
         let mut out = String::with_capacity(raw.len().min(TEXT_CHARS_MAX * 4));
+        // A mark needs a letter before it: at the beginning it would join whatever is printed before this text.
+        let mut marks = MARKS_MAX;
         for (n, c) in raw.chars().enumerate() {
             if n >= TEXT_CHARS_MAX {
                 out.push('…');
                 break;
             }
-            out.push(match c {
+            let shown = match c {
                 '\t' | '\n' => ' ',
                 c if is_hostile(c) => '\u{fffd}',
                 c => c,
-            });
+            };
+            marks = if shown.width() == Some(0) { marks + 1 } else { 0 };
+            match marks {
+                0..=MARKS_MAX => out.push(shown),
+                // The whole rest of a flood is one mark of removal.
+                n if n == MARKS_MAX + 1 => out.push('\u{fffd}'),
+                _ => {}
+            }
         }
         Self(out.into())
     }
@@ -63,24 +78,47 @@ macro_rules! text {
     ($($arg:tt)*) => { $crate::core::text::Text::of(format_args!($($arg)*)) };
 }
 
-/// True for characters that may not reach a terminal: controls, bidi marks, zero-width and separator characters, tags.
+/// JSON as one line of inert bytes that still means the same: what may not reach a terminal is written as an escape. For
+/// what must be kept exactly, such as a patch in the journal, and may be shown by `tail`.
+pub fn inert_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for c in json.chars() {
+        if is_hostile(c) || c.width() == Some(0) {
+            c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// True for characters that may not reach a terminal: controls, bidi marks, zero-width and separator characters, tags,
+/// fillers that look like nothing, code points that are no characters.
 pub fn is_hostile(c: char) -> bool {
     c.is_control()
+        || u32::from(c) & 0xfffe == 0xfffe
         || matches!(
             c,
             '\u{00ad}'
+                | '\u{034f}'
                 | '\u{061c}'
                 | '\u{115f}'
                 | '\u{1160}'
-                | '\u{180e}'
+                | '\u{17b4}'
+                | '\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
                 | '\u{200b}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
                 | '\u{3164}'
                 | '\u{fe00}'..='\u{fe0f}'
+                | '\u{fdd0}'..='\u{fdef}'
                 | '\u{feff}'
                 | '\u{ffa0}'
-                | '\u{fff9}'..='\u{fffb}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
                 | '\u{e0000}'..='\u{e0fff}'
         )
 }
@@ -173,5 +211,23 @@ mod tests {
         assert_eq!(Text::scrub("\u{9b}31m").as_str(), "\u{fffd}31m");
         assert_eq!(Text::scrub("two\nlines").as_str(), "two lines");
         assert_eq!(Text::scrub(&"é".repeat(5000)).chars().count(), TEXT_CHARS_MAX + 1);
+    }
+
+    #[test]
+    fn marks_stay_with_their_letter_and_do_not_flood() {
+        for kept in ["e\u{301}", "ế", "ק\u{5bc}\u{5b8}\u{591}", "\u{1112}\u{1161}\u{11ab}", "กำ\u{e49}"] {
+            assert_eq!(Text::scrub(kept).as_str(), kept);
+        }
+        assert_eq!(Text::scrub("\u{301}a").as_str(), "\u{fffd}a");
+        let flood = format!("a{}b", "\u{336}".repeat(300));
+        assert_eq!(Text::scrub(&flood).as_str(), "a\u{336}\u{336}\u{336}\u{336}\u{fffd}b");
+    }
+
+    #[test]
+    fn json_is_made_inert_without_changing_what_it_says() {
+        let said = serde_json::json!({"a\u{9b}2J": "\u{202e}\u{7f}x\u{1b}[2J\u{e0041}\u{301}\né\u{10ffff}"});
+        let line = inert_json(&said.to_string());
+        assert!(!line.chars().any(is_hostile), "{line}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), said);
     }
 }
