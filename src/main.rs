@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         history: Box::new(|root| Arc::new(GitHistory::of(root))),
     }));
     // A look-up of a name that never ends must not hold up the end of the program.
+    // Nor is a screen waited for that hangs in a terminal which takes nothing any more.
     runtime.shutdown_background();
     code
 }

@@ -2,6 +2,7 @@
 //! shown and what keys mean is the cockpit's; what orders do is the engine's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ratatui::crossterm::terminal::size;
@@ -22,6 +23,8 @@ use crate::engine::run::Handle;
 use crate::ports::Clock;
 use crate::text;
 
+/// A screen that is told to end has this long for it.
+const SCREEN_ENDS_IN: Duration = Duration::from_secs(2);
 /// Longest text for the clipboard, bytes: what terminals take through OSC 52 without trouble.
 const COPY_MAX: usize = 74_994;
 
@@ -41,9 +44,27 @@ pub async fn show(handle: Handle, opening: Opening, global: &Global) -> Result<E
     let own = Arc::clone(&global.own);
     let (ends, engine) = link::connect(handle);
     let screen = tokio::task::spawn_blocking(move || on_terminal(ends, look, &own, opening));
-    let ending = screen.await.map_err(|panic| outside(text!("the screen ended: {panic}")))?;
-    let _ = engine.await;
+    let ending = tokio::select! {
+        ended = screen => ended.map_err(|panic| outside(text!("the screen ended: {panic}")))?,
+        ending = overdue() => Ok(ending),
+    };
+    engine.ended().await;
     ending.map_err(|error| outside(text!("{error}")))
+}
+
+/// Ready when the process was told to end and the screen did not: it hangs in a terminal that takes nothing any more, and
+/// nothing can be restored there.
+async fn overdue() -> Ending {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
+        return std::future::pending().await;
+    };
+    let ending = tokio::select! {
+        _ = terminate.recv() => Ending::Terminated,
+        _ = hangup.recv() => Ending::Vanished,
+    };
+    tokio::time::sleep(SCREEN_ENDS_IN).await;
+    ending
 }
 
 fn outside(why: Text) -> Failure {

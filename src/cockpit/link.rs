@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::message::{Command, Message};
@@ -24,16 +24,33 @@ pub struct Ends {
     pub commands: mpsc::UnboundedSender<Command>,
 }
 
-/// Connects a screen to an engine. The task ends with the engine: whoever started it waits for that, so that an order
-/// outlives the screen that gave it. Must be called inside a tokio runtime.
-pub fn connect(handle: Handle) -> (Ends, JoinHandle<()>) {
+/// The end that whoever opened the screen holds.
+pub struct Engine {
+    task: JoinHandle<()>,
+    gone: oneshot::Sender<()>,
+}
+
+impl Engine {
+    /// Lets the engine go, whether or not the screen does (its thread may hang in a terminal that takes nothing any more),
+    /// and waits for its end: an order outlives the screen that gave it.
+    pub async fn ended(self) {
+        let Self { task, gone } = self;
+        drop(gone);
+        let _ = task.await;
+    }
+}
+
+/// Connects a screen to an engine. Must be called inside a tokio runtime.
+pub fn connect(handle: Handle) -> (Ends, Engine) {
     let Handle { snapshots, intents, mut reports, ended } = handle;
     let (commands, mut wanted) = mpsc::unbounded_channel();
     let (told, messages) = mpsc::unbounded_channel();
+    let (hold, mut gone) = oneshot::channel::<()>();
     let task = tokio::spawn(async move {
         let mut intents = Some(intents);
         loop {
             tokio::select! {
+                _ = &mut gone, if intents.is_some() => intents = None,
                 command = wanted.recv(), if intents.is_some() => match (command, &intents) {
                     (Some(command), Some(out)) => {
                         if let Some(intent) = intent(command)
@@ -53,7 +70,7 @@ pub fn connect(handle: Handle) -> (Ends, JoinHandle<()>) {
         // A panic of the engine was told by the panic hook already.
         let _ = ended.await;
     });
-    (Ends { snapshots, messages, commands }, task)
+    (Ends { snapshots, messages, commands }, Engine { task, gone: hold })
 }
 
 /// What the engine is to do; none for what is the terminal's own.
@@ -98,7 +115,7 @@ mod tests {
         let (intents, mut inbox) = mpsc::channel(4);
         let (report, reports) = mpsc::unbounded_channel();
         let ended = tokio::spawn(async {});
-        let (mut ends, task) = connect(Handle { snapshots, intents, reports, ended });
+        let (mut ends, engine) = connect(Handle { snapshots, intents, reports, ended });
         ends.commands.send(Command::Bell).unwrap();
         ends.commands.send(Command::Watch(Some("billing-api".into()))).unwrap();
         assert_eq!(inbox.recv().await, Some(Intent::Watch(vec!["billing-api".into()])));
@@ -112,7 +129,7 @@ mod tests {
         drop(ends);
         assert_eq!(inbox.recv().await, None, "the engine is let go");
         drop(report);
-        task.await.unwrap();
+        engine.ended().await;
     }
 
     fn nothing() -> Snapshot {

@@ -88,7 +88,17 @@ fn gone(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error())
 }
 
+/// True when the terminal was raw before we touched it: a full screen program was killed there, and whoever started us did
+/// not mend it.
+static LEFT_RAW: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
 fn enter() -> io::Result<()> {
+    use rustix::termios::{LocalModes, tcgetattr};
+    if !raw::is_raw_mode_enabled()?
+        && tcgetattr(io::stdin()).is_ok_and(|t| !t.local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO))
+    {
+        LEFT_RAW.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
     raw::enable_raw_mode()?;
     let mut out = io::stdout().lock();
     out.write_all(ENTER)?;
@@ -100,7 +110,25 @@ fn leave() -> io::Result<()> {
     let written = out.write_all(LEAVE).and_then(|()| out.flush());
     drop(out);
     raw::disable_raw_mode()?;
+    if LEFT_RAW.load(std::sync::atomic::Ordering::Relaxed) {
+        mend()?;
+    }
     written
+}
+
+/// A terminal as shells expect it.
+fn mend() -> io::Result<()> {
+    use rustix::termios::{InputModes, LocalModes, OptionalActions, OutputModes, tcgetattr, tcsetattr};
+    let mut modes = tcgetattr(io::stdin())?;
+    modes.input_modes |= InputModes::ICRNL | InputModes::IXON | InputModes::BRKINT;
+    modes.output_modes |= OutputModes::OPOST | OutputModes::ONLCR;
+    modes.local_modes |= LocalModes::ICANON
+        | LocalModes::ECHO
+        | LocalModes::ECHOE
+        | LocalModes::ECHOK
+        | LocalModes::ISIG
+        | LocalModes::IEXTEN;
+    Ok(tcsetattr(io::stdin(), OptionalActions::Now, &modes)?)
 }
 
 /// A panic on any thread leaves a usable terminal behind, then tells what happened as it always would.
