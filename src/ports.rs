@@ -138,6 +138,11 @@ pub trait Cluster: Send + Sync {
     /// Server version and the difference between its clock and ours, in milliseconds (ours minus its); no difference
     /// when the server sends no time.
     fn about(&self) -> Fut<'_, Result<(Text, Option<i64>), Fault>>;
+    /// What holds every request up at this moment and may need a person (a credential plugin that waits for a login); none
+    /// when nothing does.
+    fn held_up(&self) -> Option<Fault> {
+        None
+    }
 }
 
 /// One kube context, for lists and completion.

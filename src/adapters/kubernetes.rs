@@ -96,6 +96,10 @@ impl Cluster for Kubernetes {
         Box::pin(self.wire.credentials())
     }
 
+    fn held_up(&self) -> Option<Fault> {
+        self.wire.held_up()
+    }
+
     fn about(&self) -> Fut<'_, Result<(Text, Option<i64>), Fault>> {
         Box::pin(read::about(&self.wire))
     }

@@ -121,7 +121,12 @@ async fn act(
         let what = "a full promotion skips the remaining gates: it needs a reason";
         return Err(Failure::new(FailureKind::Input, what, "say why with --reason TEXT"));
     }
-    let world = look(&*cluster, &scope, wiring.clock.now()).await?;
+    let world = look(&*cluster, &scope, wiring.clock.now()).await.map_err(|fault| {
+        let Failure { kind, what, causes, hint } = Failure::from(fault);
+        let subject = args.service.as_ref().map_or_else(Text::default, |service| text!(" {service}"));
+        let causes = std::iter::once(what).chain(causes).collect();
+        Failure { kind, what: text!("{}{subject}: nothing was done", want.name()), causes, hint }
+    })?;
     let now = wiring.clock.now();
     let snapshot = shown(&world, now);
     let chosen = choose(&want, &reach, &snapshot)?;

@@ -45,6 +45,33 @@ pub fn fit(text: &str, room: u16, mark: char) -> String {
     out
 }
 
+/// The text in lines of at most `room` cells, broken between words where that can be.
+pub fn wrapped(text: &str, room: u16) -> Vec<String> {
+    let room = usize::from(room.max(1));
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.len() - 1;
+        let used = lines[last].width();
+        if used > 0 && used + 1 + word.width() <= room {
+            lines[last].push(' ');
+            lines[last].push_str(word);
+            continue;
+        }
+        if used > 0 {
+            lines.push(String::new());
+        }
+        for c in word.chars() {
+            let last = lines.len() - 1;
+            if lines[last].width() + c.width().unwrap_or(0) > room {
+                lines.push(String::new());
+            }
+            let last = lines.len() - 1;
+            lines[last].push(c);
+        }
+    }
+    lines
+}
+
 impl Ink<'_> {
     /// The style of a role.
     pub fn style(&self, role: Role) -> Style {
@@ -188,6 +215,13 @@ impl Ink<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrapped("check network and VPN", 10), ["check", "network", "and VPN"]);
+        assert_eq!(wrapped("abcdefgh ij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrapped("", 4), [""]);
+    }
 
     #[test]
     fn what_does_not_fit_is_cut_visibly() {

@@ -15,7 +15,7 @@ use super::message::ContextRow;
 use super::plan::{Plan, Sight};
 use super::theme::{Depth, Role, Theme, Themes};
 use crate::core::layout::{Picture, Zoom};
-use crate::core::snapshot::{Link, ServiceView, Snapshot};
+use crate::core::snapshot::{ServiceView, Snapshot};
 use crate::core::text::Text;
 
 /// Input is ignored for so long after a dialog opened: a key that was on its way cannot answer it.
@@ -362,7 +362,7 @@ impl Model {
         self.say.is_some()
             || self.interrupted.is_some()
             || !s.needs.is_empty()
-            || matches!(s.link, Link::Stale(_) | Link::Down(_))
+            || s.link.trouble().is_some()
             || pausing()
     }
 

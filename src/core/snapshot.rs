@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::object::ObjectRef;
+use super::object::{ObjectKind, ObjectRef};
 use super::text::Text;
 pub use super::verdict::{TrainPhase, Verdict};
 use super::workload::{Phase, ReplicaSetView, Workload};
@@ -61,10 +61,52 @@ pub enum Link {
     Connecting,
     /// A read of our own succeeded lately.
     Live,
-    /// The last good read is older than the limit; what is shown is old. The text says why and what to do.
-    Stale(Text),
-    /// The cluster cannot be reached or refuses; what is shown is old. Says why and what to do.
-    Down(Text),
+    /// The last good read is older than the limit, or a part is not read any more; what is shown is old.
+    Stale(Trouble),
+    /// The cluster cannot be reached or refuses; what is shown is old.
+    Down(Trouble),
+}
+
+impl Link {
+    /// Why what is shown is old; none when it is not.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        match self {
+            Self::Stale(trouble) | Self::Down(trouble) => Some(trouble),
+            Self::Connecting | Self::Live => None,
+        }
+    }
+}
+
+/// What is wrong with the link, and what a person can do about it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Trouble {
+    /// What was tried (`watch rollouts in payments`); empty where the rest says it.
+    pub what: Text,
+    /// Why it did not work.
+    pub why: Text,
+    /// What to do; empty when it mends itself.
+    pub hint: Text,
+}
+
+/// A kind that cannot be read: what is there of it is unknown.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Gap {
+    /// Which kind.
+    pub kind: ObjectKind,
+    /// True when something that is shown here needs it; else only who looks for it wants to know.
+    pub needed: bool,
+    /// Why, and what to do.
+    pub trouble: Trouble,
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.what.is_empty() {
+            write!(f, "{}: ", self.what)?;
+        }
+        f.write_str(&self.why)?;
+        if self.hint.is_empty() { Ok(()) } else { write!(f, "; {}", self.hint) }
+    }
 }
 
 /// One service of the release, or one workload found.
@@ -284,11 +326,16 @@ pub struct Snapshot {
     pub runs: Arc<[RunView]>,
     /// What needs a person, worst first.
     pub needs: Arc<[Need]>,
-    /// Kinds that could not be read (missing CRD, no right), with what to do.
-    pub gaps: Arc<[Text]>,
+    /// Kinds that could not be read (missing CRD, no right).
+    pub gaps: Arc<[Gap]>,
 }
 
 impl Snapshot {
+    /// Why a kind cannot be read; none when it can.
+    pub fn gap(&self, kind: ObjectKind) -> Option<&Trouble> {
+        self.gaps.iter().find(|gap| gap.kind == kind).map(|gap| &gap.trouble)
+    }
+
     /// How many services are in a phase.
     pub fn count(&self, phase: Phase) -> usize {
         self.services.iter().filter(|s| s.workload.as_ref().is_some_and(|w| w.phase == phase)).count()

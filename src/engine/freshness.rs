@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::core::object::ObjectKind;
-use crate::core::snapshot::Link;
+use crate::core::snapshot::{Link, Trouble};
 use crate::core::text::Text;
 use crate::ports::{Fault, FaultKind};
 use crate::text;
@@ -38,6 +38,8 @@ pub struct Freshness {
     probe_at: Duration,
     probing: bool,
     suspect: Option<Suspect>,
+    /// Since when a watch that matters is down.
+    lost: Option<Timestamp>,
 }
 
 impl Freshness {
@@ -48,9 +50,16 @@ impl Freshness {
         self.probe_at = monotonic + PROBE_EVERY;
     }
 
-    /// When something last came.
+    /// When something last came; while a watch that matters is down, when it still ran: the rest does not get newer by
+    /// what other reads bring.
     pub fn read_at(&self) -> Option<Timestamp> {
-        self.proof.map(|(_, at)| at)
+        let at = self.proof.map(|(_, at)| at)?;
+        Some(self.lost.map_or(at, |lost| lost.min(at)))
+    }
+
+    /// Whether a watch that matters is down.
+    pub fn watches(&mut self, down: bool, at: Timestamp) {
+        self.lost = down.then(|| self.lost.unwrap_or(at));
     }
 
     /// True when it is time for a read of our own; the caller makes one and tells what came of it.
@@ -105,7 +114,8 @@ impl Freshness {
 
     /// How the link is. `lost` is why a watch that matters is down.
     pub fn link(&self, monotonic: Duration, lost: Option<&Fault>) -> Link {
-        let says = |fault: &Fault| text!("{}: {}; {}", fault.what, fault.why, fault.hint);
+        let says =
+            |fault: &Fault| Trouble { what: fault.what.clone(), why: fault.why.clone(), hint: fault.hint.clone() };
         let age = self.proof.map(|(at, _)| monotonic.saturating_sub(at));
         match (age, &self.fault) {
             (None, None) => lost.map_or(Link::Connecting, |fault| Link::Down(says(fault))),
@@ -113,7 +123,8 @@ impl Freshness {
             (Some(age), Some(fault)) if age >= OLD => Link::Down(says(fault)),
             (Some(_), Some(fault)) => Link::Stale(says(fault)),
             (Some(age), None) if age >= OLD => {
-                Link::Stale(text!("no answer for more than {} s; it is asked again by itself", OLD.as_secs()))
+                let why = text!("no answer for more than {} s", OLD.as_secs());
+                Link::Stale(Trouble { what: Text::default(), why, hint: "it is asked again by itself".into() })
             }
             (Some(_), None) => lost.map_or(Link::Live, |fault| Link::Stale(says(fault))),
         }
@@ -168,7 +179,9 @@ mod tests {
         let mut f = Freshness::default();
         f.probed(s(1), Timestamp::UNIX_EPOCH, Err(fault(FaultKind::Forbidden)));
         assert_eq!(f.link(s(1), None), Link::Live);
-        assert_eq!(f.link(s(1), Some(&fault(FaultKind::Server))), Link::Stale("get rollout: why; hint".into()));
+        let told = f.link(s(1), Some(&fault(FaultKind::Server)));
+        assert_eq!(told.trouble().map(ToString::to_string).as_deref(), Some("get rollout: why; hint"));
+        assert!(matches!(told, Link::Stale(_)));
         f.probed(s(2), Timestamp::UNIX_EPOCH, Err(fault(FaultKind::Unauthorized)));
         assert!(matches!(f.link(s(2), None), Link::Stale(_)));
         assert!(matches!(f.link(s(12), None), Link::Down(_)));

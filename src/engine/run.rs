@@ -22,7 +22,7 @@ use super::world::{Key, World};
 use crate::core::confirm::Refusal;
 use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::order::Want;
-use crate::core::snapshot::{EventView, FlagView, Snapshot, Weight};
+use crate::core::snapshot::{EventView, FlagView, Link, Mode, Snapshot, Trouble, Weight};
 use crate::core::text::Text;
 use crate::core::workload::{Phase, Workload};
 use crate::ports::{Clock, Cluster, Conditions, Fault, FaultKind, Interest, Journal, Metrics, Seen};
@@ -38,6 +38,10 @@ const PASSING: Duration = Duration::from_secs(15);
 const WISH_WAIT: Duration = Duration::from_millis(10);
 /// The loop looks around at least this often.
 const LONGEST: Duration = Duration::from_secs(60);
+/// A watch that breaks and is back sooner than this is no news.
+const WORTH_TELLING: Duration = Duration::from_secs(2);
+/// Until the first answer is there.
+const CONNECTING_WAIT: Duration = Duration::from_secs(1);
 /// Pod hashes that one watch can name: longer selectors do not fit into a URL.
 const HASHES_MAX: usize = 150;
 
@@ -161,6 +165,7 @@ async fn run(
             () = systems.clock.sleep(wait) => {}
         }
         room.keep_up(&systems, &told_out);
+        room.link_told(&systems);
         if let Some(snapshot) = room.snapshot(&systems) {
             shown.send_replace(snapshot);
         }
@@ -173,9 +178,9 @@ fn moment(systems: &Systems) -> Moment {
 
 /// What the maker of snapshots needs beside the world; a macro, so that the maker itself can be borrowed meanwhile.
 macro_rules! beside {
-    ($room:expr, $systems:expr) => {
+    ($room:expr, $systems:expr, $link:expr) => {
         Beside {
-            link: $room.freshness.link($systems.clock.monotonic(), lost(&$room.world)),
+            link: $link,
             read_at: $room.freshness.read_at(),
             doing: &$room.doing,
             gates: &$room.gates,
@@ -206,6 +211,8 @@ struct Room {
     ready: bool,
     passing_at: Duration,
     probe_turn: usize,
+    /// Since when what is shown is old, and whether that was told.
+    old: Option<(Duration, bool)>,
 }
 
 /// How the flags were read last.
@@ -263,6 +270,7 @@ impl Room {
             ready: false,
             passing_at: systems.clock.monotonic() + PASSING,
             probe_turn: 0,
+            old: None,
             place,
         };
         for (name, kind) in FIRST {
@@ -308,6 +316,40 @@ impl Room {
                 _ => self.freshness.proved(monotonic, wall),
             }
             self.world.fold(one);
+        }
+        self.freshness.watches(lost(&self.world).is_some(), now);
+    }
+
+    /// How the link is. What waits for an answer that never began says what it waits for.
+    fn link(&self, systems: &Systems) -> Link {
+        let link = self.freshness.link(systems.clock.monotonic(), lost(&self.world));
+        let says = |fault: Fault| Trouble { what: fault.what, why: fault.why, hint: fault.hint };
+        match &link {
+            Link::Connecting => self.place.cluster.held_up().map_or(link, |fault| Link::Down(says(fault))),
+            Link::Stale(trouble) if trouble.what.is_empty() => {
+                self.place.cluster.held_up().map_or(link, |fault| Link::Stale(says(fault)))
+            }
+            _ => link,
+        }
+    }
+
+    /// A link that is lost, and that it is back, are things that happened.
+    fn link_told(&mut self, systems: &Systems) {
+        let (elapsed, link) = (systems.clock.monotonic(), self.link(systems));
+        match (link.trouble(), self.old) {
+            (Some(_), None) => self.old = Some((elapsed, false)),
+            (Some(trouble), Some((since, false))) if elapsed.saturating_sub(since) >= WORTH_TELLING => {
+                self.old = Some((since, true));
+                self.note(systems, Weight::Warn, Text::default(), text!("what is shown is old: {trouble}"));
+            }
+            (None, Some((since, told))) if link == Link::Live => {
+                self.old = None;
+                if told {
+                    let seconds = elapsed.saturating_sub(since).as_secs();
+                    self.note(systems, Weight::Act, Text::default(), text!("live again after {seconds} s"));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -612,11 +654,13 @@ impl Room {
     }
 
     fn first(&mut self, systems: &Systems) -> Arc<Snapshot> {
-        self.maker.first(&self.world, &beside!(self, systems))
+        let link = self.link(systems);
+        self.maker.first(&self.world, &beside!(self, systems, link))
     }
 
     fn snapshot(&mut self, systems: &Systems) -> Option<Arc<Snapshot>> {
-        self.maker.make(&self.world, &beside!(self, systems))
+        let link = self.link(systems);
+        self.maker.make(&self.world, &beside!(self, systems, link))
     }
 
     /// How long nothing has to be done, unless something happens.
@@ -627,14 +671,19 @@ impl Room {
         let link = self.freshness.next(monotonic).min(self.passing_at).min(flags).saturating_sub(monotonic);
         // A wish that is due but may not leave yet must not spin the loop.
         let board = self.board.next().map_or(Duration::MAX, |at| at.saturating_sub(monotonic).max(WISH_WAIT));
-        link.min(board).min(LONGEST)
+        // What holds the first answer up is told while it does.
+        let live = matches!(self.place.scope.mode, Mode::Live);
+        let longest = if live && self.freshness.read_at().is_none() { CONNECTING_WAIT } else { LONGEST };
+        link.min(board).min(longest)
     }
 }
 
-/// Why a watch that matters is down; a missing right or kind is a gap and told elsewhere.
+/// Why a watch that matters is down. A right or a kind that was never there is a gap and told elsewhere; one that went away
+/// leaves what was seen before it, and that is old.
 fn lost(world: &World) -> Option<&Fault> {
-    let kinds = [ObjectKind::Rollout, ObjectKind::ReplicaSet, ObjectKind::Deployment];
-    kinds.iter().filter_map(|kind| world.lost(*kind)).find(|fault| !is_gap(fault))
+    let kinds = [ObjectKind::Rollout, ObjectKind::ReplicaSet, ObjectKind::Deployment, ObjectKind::Canary];
+    let lost = |kind: &ObjectKind| world.lost(*kind).filter(|fault| !is_gap(fault) || world.how(*kind).listed);
+    kinds.iter().find_map(lost)
 }
 
 /// A fault that a person must repair, and that says nothing of the link.

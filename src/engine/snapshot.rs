@@ -10,11 +10,12 @@ use super::scope::{Scope, Stop};
 use super::world::{Key, Turns, World};
 use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::snapshot::{
-    EventView, FlagView, GateView, Link, Need, PodView, RunView, ServiceView, Snapshot, TrainPhase, Verdict,
+    EventView, FlagView, Gap, GateView, Link, Need, PodView, RunView, ServiceView, Snapshot, TrainPhase, Trouble,
+    Verdict,
 };
 use crate::core::text::Text;
 use crate::core::workload::{Phase, Workload};
-use crate::ports::FaultKind;
+use crate::ports::{Fault, FaultKind};
 use crate::text;
 
 /// What the loop knows beside the world.
@@ -103,7 +104,7 @@ impl Maker {
             }
             _ => runs(world, &services, beside.open),
         };
-        let gaps: Arc<[Text]> = match &last {
+        let gaps: Arc<[Gap]> = match &last {
             Some(last) if turns.readings == before.readings => Arc::clone(&last.gaps),
             _ => gaps(world),
         };
@@ -448,18 +449,21 @@ fn run_view(run: &Object, service: &Text) -> RunView {
     }
 }
 
-/// Kinds that are needed here and cannot be read, with what to do.
-fn gaps(world: &World) -> Arc<[Text]> {
+/// Kinds that cannot be read, with what to do.
+fn gaps(world: &World) -> Arc<[Gap]> {
     let scope = world.scope();
     let found_any = world.found().next().is_some();
     // A cluster without Argo Rollouts lacks its other kinds too; one line says it.
     let unserved = world.lost(ObjectKind::Rollout).is_some_and(|fault| fault.kind == FaultKind::NoSuchKind);
-    let needed = |kind: &ObjectKind| match kind {
+    let needed = |kind: ObjectKind| match kind {
         ObjectKind::Rollout if scope.release.is_none() => !found_any,
         ObjectKind::AnalysisRun | ObjectKind::AnalysisTemplate if unserved => false,
-        kind => scope.needs(*kind),
+        kind => scope.needs(kind),
     };
     let kinds = scope.kinds().into_iter().chain([ObjectKind::Event, ObjectKind::Pod]);
-    let lost = kinds.filter(needed).filter_map(|kind| world.lost(kind));
-    lost.map(|fault| text!("{}: {}; {}", fault.what, fault.why, fault.hint)).collect()
+    let gap = |kind: ObjectKind| {
+        let Fault { what, why, hint, .. } = world.lost(kind)?.clone();
+        Some(Gap { kind, needed: needed(kind), trouble: Trouble { what, why, hint } })
+    };
+    kinds.filter_map(gap).collect()
 }

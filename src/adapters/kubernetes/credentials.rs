@@ -30,6 +30,8 @@ const EARLY: SignedDuration = SignedDuration::from_secs(30);
 const FAILED_FOR: Duration = Duration::from_secs(5);
 /// A server that goes on refusing what a plugin hands out does not get the plugin run more often than this.
 const RENEW_EVERY: Duration = Duration::from_secs(15);
+/// A plugin that runs longer than this may be waiting for a person.
+const LONG: Duration = Duration::from_secs(3);
 /// Most that is read of what a plugin prints.
 const OUTPUT_MAX: u64 = 1 << 20;
 
@@ -55,6 +57,8 @@ pub(super) struct Plugin {
     install: Option<Text>,
     deadline: Duration,
     state: Mutex<State>,
+    /// Since when it runs; none while it does not.
+    running: std::sync::Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -94,6 +98,7 @@ impl Plugin {
             install: exec.install_hint.as_deref().map(Text::scrub),
             deadline,
             state: Mutex::default(),
+            running: std::sync::Mutex::default(),
         })
     }
 
@@ -144,7 +149,10 @@ impl Plugin {
             state.renewed = Some(Instant::now());
         }
         state.turn += 1;
-        match self.run(state.turn).await {
+        let running = Running::begin(&self.running);
+        let ran = self.run(state.turn).await;
+        drop(running);
+        match ran {
             Ok(grant) => {
                 state.failed = None;
                 state.grant = Some(grant.clone());
@@ -155,6 +163,21 @@ impl Plugin {
                 Err(fault)
             }
         }
+    }
+
+    /// Says that it runs, when that takes long: it cannot ask anybody anything, but may wait for a login elsewhere.
+    pub fn held_up(&self) -> Option<Fault> {
+        let since = (*self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner))?;
+        (since.elapsed() >= LONG).then(|| {
+            let line = self.command_line();
+            let why = text!("{line} has not ended yet");
+            let seconds = self.deadline.as_secs();
+            fault(
+                &self.user,
+                why,
+                text!("if it waits for you, run it in another terminal; it is stopped after {seconds} s"),
+            )
+        })
     }
 
     async fn run(&self, turn: u64) -> Result<Grant, Fault> {
@@ -229,6 +252,22 @@ impl Plugin {
             return Err(failed(text!("{} handed out neither token nor certificate", self.command_line())));
         }
         Ok(Grant { bearer, certificate, expires: field("expirationTimestamp").and_then(|at| at.parse().ok()), turn })
+    }
+}
+
+/// Marks a plugin as running until it is dropped: whoever waited may have given up.
+struct Running<'a>(&'a std::sync::Mutex<Option<Instant>>);
+
+impl<'a> Running<'a> {
+    fn begin(since: &'a std::sync::Mutex<Option<Instant>>) -> Self {
+        *since.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
+        Self(since)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
     }
 }
 

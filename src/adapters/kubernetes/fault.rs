@@ -168,10 +168,14 @@ impl Caller {
         } else if sent {
             Text::scrub("it is connected anew; whether a write arrived is read back")
         } else {
-            text!("check that {} answers: network, VPN, proxy (HTTPS_PROXY, NO_PROXY)", self.identity.server)
+            Text::scrub("check network, VPN, proxy (HTTPS_PROXY, NO_PROXY)")
         };
         let kind = if sent { FaultKind::Timeout } else { FaultKind::Unreachable };
-        let why = if sent { text!("the connection broke before the answer came: {why}") } else { redact(&why) };
+        let why = if sent {
+            text!("the connection broke before the answer came: {why}")
+        } else {
+            text!("{}: {}", redact(&why), self.identity.server)
+        };
         Fault { kind, what: text!("{asked}"), why, hint }
     }
 
@@ -234,8 +238,11 @@ fn reasons(error: &(dyn StdError + 'static)) -> String {
     let mut current = Some(error);
     while let Some(error) = current {
         let part = error.to_string();
-        let empty_words = part.starts_with("ServiceError") || part.starts_with("client error (");
-        if !empty_words && !part.is_empty() && !parts.iter().any(|p| p.contains(&part)) {
+        let empty_words =
+            ["ServiceError", "client error (", "tcp connect error"].iter().any(|words| part.starts_with(words));
+        // "Connection refused (os error 111)": the number is for programs.
+        let part = part.split(" (os error ").next().unwrap_or_default().to_owned();
+        if !(empty_words && error.source().is_some()) && !part.is_empty() && !parts.iter().any(|p| p.contains(&part)) {
             parts.push(part);
         }
         current = error.source();

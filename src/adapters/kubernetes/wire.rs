@@ -155,6 +155,11 @@ impl Wire {
         }
     }
 
+    /// A credential plugin that runs for longer than it should.
+    pub fn held_up(&self) -> Option<Fault> {
+        self.plugin.as_ref()?.held_up()
+    }
+
     /// Sends and reads the whole answer, all within the deadline. An answer that is no success is a fault.
     pub async fn ask(
         &self,

@@ -3,9 +3,10 @@
 use ratatui::layout::Rect;
 
 use super::{frame, window_start};
-use crate::cockpit::ink::{Ink, fit};
+use crate::cockpit::ink::{Ink, fit, wrapped};
 use crate::cockpit::model::{Model, Pane};
 use crate::cockpit::theme::Role;
+use crate::core::object::ObjectKind;
 
 /// Draws the pane.
 pub fn draw(model: &mut Model, ink: &mut Ink<'_>, area: Rect) {
@@ -17,6 +18,12 @@ pub fn draw(model: &mut Model, ink: &mut Ink<'_>, area: Rect) {
         return;
     }
     if flags.is_empty() {
+        if let Some(trouble) = shown.gap(ObjectKind::FeatureFlag) {
+            for (line, y) in wrapped(&trouble.to_string(), inner.width.saturating_sub(2)).iter().zip(inner.y..) {
+                ink.put(inner, inner.x + 1, y, line, Role::Warn);
+            }
+            return;
+        }
         let why = if model.filter.is_empty() {
             "no flag found: neither FeatureFlag objects, nor a flagd ConfigMap or file"
         } else {

@@ -98,7 +98,12 @@ fn badges(model: &Model, s: &Snapshot) -> Vec<(Role, String)> {
 /// The word, the wave, the counts.
 fn state(model: &Model, ink: &mut Ink<'_>, area: Rect, x: u16, s: &Snapshot, counts: bool) -> u16 {
     let o = status::overall(s, ink.g);
-    let mut x = ink.put(area, x, area.y, &format!("{} {}", o.glyph, o.word), o.role);
+    // What was so when it was last read is not what is so.
+    let (head, role) = match s.link.trouble() {
+        Some(_) if !s.services.is_empty() => (format!("{} was {}", ink.g.unknown, o.word), Role::Stale),
+        _ => (format!("{} {}", o.glyph, o.word), o.role),
+    };
+    let mut x = ink.put(area, x, area.y, &head, role);
     if let (Some(wave), true) = (o.wave, s.waves > 0) {
         x = ink.put(area, x, area.y, &format!("  wave {}/{}", wave_number(s, wave), wave_count(s)), Role::Text);
     }

@@ -9,15 +9,16 @@ use crate::cockpit::keymap::Action;
 use crate::cockpit::model::Model;
 use crate::cockpit::status;
 use crate::cockpit::theme::Role;
-use crate::core::snapshot::{Link, Mode, WriteMode};
+use crate::core::snapshot::{Link, Mode, Trouble, WriteMode};
 
 /// Draws the row.
 pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
     let s = model.shown();
-    let old = match &s.link {
-        Link::Stale(why) | Link::Down(why) => Some(why),
-        Link::Connecting | Link::Live => None,
-    };
+    if let Some(trouble) = s.link.trouble() {
+        // Before what the old state asked for.
+        let role = if matches!(s.link, Link::Down(_)) { Role::Bad } else { Role::Stale };
+        return wrong(ink, area, role, trouble);
+    }
     if let Some(need) = s.needs.first() {
         ink.wash(area, Role::Need);
         let since = status::ago(model.now.duration_since(need.since));
@@ -47,13 +48,8 @@ pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
     } else {
         area
     };
-    if let Some(why) = old {
-        ink.put(area, x, area.y, &format!("what is shown is old: {why}"), Role::Stale);
-        return;
-    }
-    if let Some(gap) = s.gaps.first() {
-        ink.put(area, x, area.y, gap, Role::Warn);
-        return;
+    if let Some(gap) = s.gaps.iter().find(|gap| gap.needed) {
+        return wrong(ink, area, Role::Warn, &gap.trouble);
     }
     let next = s
         .services
@@ -85,5 +81,23 @@ fn hands(model: &Model, mode: &Mode, write: WriteMode) -> String {
             format!("{} lets the script drive ", model.setup.keymap.hint(Action::Script))
         }
         Mode::Rehearsal { .. } | Mode::Live => String::new(),
+    }
+}
+
+/// What is wrong, why, and what to do. Where it does not fit whole, what a person can do keeps at least half the room.
+fn wrong(ink: &mut Ink<'_>, area: Rect, role: Role, trouble: &Trouble) {
+    let area = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
+    let whole = trouble.to_string();
+    if width(&whole) <= area.width {
+        ink.put(area, area.x, area.y, &whole, role);
+        return;
+    }
+    let hint = width(&trouble.hint) + if trouble.hint.is_empty() { 0 } else { 3 };
+    let least = area.width / 2;
+    let why = width(&trouble.why).min(area.width.saturating_sub(hint).max(least));
+    let x = ink.put(Rect { width: why, ..area }, area.x, area.y, &trouble.why, role);
+    if !trouble.hint.is_empty() {
+        let x = ink.put(area, x, area.y, " \u{b7} ", Role::Dim);
+        ink.put(area, x, area.y, &trouble.hint, Role::Text);
     }
 }

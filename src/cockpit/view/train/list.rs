@@ -3,14 +3,14 @@
 use ratatui::layout::Rect;
 
 use super::{bar_role, versions, why};
-use crate::cockpit::ink::{Ink, fit, width};
+use crate::cockpit::ink::{Ink, fit, width, wrapped};
 use crate::cockpit::model::Model;
 use crate::cockpit::status::{self, Kind};
 use crate::cockpit::theme::Role;
 use crate::cockpit::view::header::wave_number;
 use crate::cockpit::view::window_start;
 use crate::cockpit::widget::weightbar::{self, Weight};
-use crate::core::snapshot::{Link, ServiceView, Snapshot};
+use crate::core::snapshot::{Link, ServiceView, Snapshot, Trouble};
 
 /// Draws the list.
 pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect, s: &Snapshot) {
@@ -19,9 +19,17 @@ pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect, s: &Snapshot) {
     }
     let services = model.matching();
     if services.is_empty() {
+        let gaps = s.gaps.iter().filter(|gap| gap.needed).map(|gap| &gap.trouble);
+        let mut troubles: Vec<&Trouble> = s.link.trouble().into_iter().chain(gaps).collect();
+        // One cause keeps several kinds from being read; it is said once.
+        troubles.dedup_by(|a, b| a.why == b.why);
+        if model.filter.is_empty() && !troubles.is_empty() {
+            return whole(ink, area, &troubles);
+        }
         let why = match &s.link {
-            Link::Connecting => "waiting for the first answer of the cluster".to_owned(),
-            Link::Down(why) | Link::Stale(why) => why.to_string(),
+            Link::Connecting | Link::Stale(_) | Link::Down(_) => {
+                "waiting for the first answer of the cluster".to_owned()
+            }
             Link::Live if !model.filter.is_empty() => format!("nothing matches /{}", model.filter),
             Link::Live => "no workloads here".to_owned(),
         };
@@ -78,4 +86,20 @@ fn line(model: &Model, ink: &mut Ink<'_>, row: Rect, service: &ServiceView, name
     }
     x = ink.put(row, x, row.y, st.word, if quiet { Role::Dim } else { st.role });
     ink.put(row, x, row.y, &format!("  {}", why(model, st, service)), Role::Dim);
+}
+
+/// Nothing is there to be shown, so there is room to say whole what is wrong.
+fn whole(ink: &mut Ink<'_>, area: Rect, troubles: &[&Trouble]) {
+    let room = area.width.saturating_sub(2);
+    let mut y = area.y;
+    for trouble in troubles {
+        let parts = [(&trouble.what, Role::Dim), (&trouble.why, Role::Stale), (&trouble.hint, Role::Text)];
+        for (text, role) in parts.into_iter().filter(|(text, _)| !text.is_empty()) {
+            for line in wrapped(text, room) {
+                ink.put(area, area.x + 1, y, &line, role);
+                y = y.saturating_add(1);
+            }
+        }
+        y = y.saturating_add(1);
+    }
 }
