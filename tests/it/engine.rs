@@ -227,7 +227,7 @@ async fn what_goes_wrong_is_told_kept_and_survived() {
         let started = Instant::now();
         let down = rig.until(&format!("{fault:?} is told"), |s| matches!(s.link, Link::Stale(_) | Link::Down(_))).await;
         assert!(started.elapsed() <= Duration::from_secs(16), "{fault:?}: told after {:?}", started.elapsed());
-        let explained = |s: &Snapshot| matches!(&s.link, Link::Stale(why) | Link::Down(why) if why.contains(says));
+        let explained = |s: &Snapshot| s.link.trouble().is_some_and(|t| t.to_string().contains(says));
         rig.until(&format!("{fault:?} is explained"), explained).await;
         assert_eq!(down.services.len(), 1, "what was known is kept");
         rig.faults.clear();
@@ -283,7 +283,9 @@ async fn missing_rights_and_kinds_are_gaps_and_no_alarm() {
     rig.handle.intents.send(Intent::Reread).await.unwrap();
     let told = rig.until("the gap", |s| !s.gaps.is_empty()).await;
     assert!(
-        told.gaps[0].contains("analysistemplates") && told.gaps[0].contains("ask for this rule"),
+        told.gaps[0].needed
+            && told.gaps[0].trouble.what.contains("analysistemplates")
+            && told.gaps[0].trouble.hint.contains("ask for this rule"),
         "{:?}",
         told.gaps
     );

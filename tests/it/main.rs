@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod bad;
+mod binary;
 mod clients;
 mod config;
 #[path = "../conformance.rs"]
@@ -11,8 +12,13 @@ mod engine;
 mod flags;
 mod gates;
 mod guard_campaign;
+mod handling;
+mod hostile;
 mod objects;
+mod outage;
 mod plan;
+#[path = "../pty/program.rs"]
+mod program;
 mod rehearsals;
 mod screens;
 mod served;

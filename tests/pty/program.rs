@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
 
+/// What the kernel tells processes, whatever it ticks at itself.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// What has come out so far.
 struct Output {
     screen: vt100::Parser,

@@ -3,7 +3,7 @@
 use footplate::cockpit::model::{Mode, Pane};
 use footplate::core::confirm::Refusal;
 use footplate::core::intent::{Intent, Want};
-use footplate::core::snapshot::{Link, Mode as Ground, WriteMode};
+use footplate::core::snapshot::{Link, Mode as Ground, Trouble, WriteMode};
 use footplate::core::text::Text;
 use ratatui::crossterm::event::KeyEventKind;
 
@@ -25,6 +25,10 @@ fn ordered(commands: &[Command]) -> Vec<&Intent> {
 
 fn names(intent: &Intent) -> Vec<Vec<String>> {
     intent.layers.iter().map(|l| l.iter().map(|t| t.name.to_string()).collect()).collect()
+}
+
+fn trouble(why: &str, hint: &str) -> Trouble {
+    Trouble { what: Text::default(), why: why.into(), hint: hint.into() }
 }
 
 fn dialog(stage: &Stage) -> bool {
@@ -197,7 +201,7 @@ fn read_only_stops_orders_and_by_name_arms_the_safe_ones() {
 #[test]
 fn old_and_frozen_screens_let_only_safe_orders_out() {
     let mut old = fixture::rolling();
-    old.link = Link::Stale(Text::from("no answer for 40 s; check the network"));
+    old.link = Link::Stale(trouble("no answer for 40 s", "check the network"));
     let mut stage = Stage::new(old, (120, 36), UNICODE);
     assert!(stage.text().contains("STALE"));
     stage.keys("P");
@@ -375,7 +379,7 @@ fn before_anything_is_known_it_says_so() {
     assert!(shown.contains("CONNECTING") && shown.contains("waiting for the first answer"), "{shown}");
     assert!(!shown.contains("ALL WELL"));
     let mut down = fixture::connecting();
-    down.link = Link::Down("10.0.0.1:6443 refuses: the certificate expired; renew it, then R".into());
+    down.link = Link::Down(trouble("10.0.0.1:6443 refuses: the certificate expired", "renew it, then R"));
     stage.see(down);
     let shown = stage.text();
     assert!(shown.contains("NO CONNECTION") && shown.contains("the certificate expired"), "{shown}");
