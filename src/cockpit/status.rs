@@ -174,6 +174,9 @@ pub fn overall(snapshot: &Snapshot, g: &Glyphs) -> Overall {
         (_, Kind::Held) => (g.paused, "HELD", Role::Paused),
         (_, Kind::Moving | Kind::Paused) => (g.arrow, "ROLLING", Role::Moving),
         (_, Kind::Unknown) => (g.unknown, "INCOMPLETE", Role::Warn),
+        _ if snapshot.services.is_empty() && snapshot.gaps.iter().any(|gap| gap.needed) => {
+            (g.unknown, "INCOMPLETE", Role::Warn)
+        }
         _ if snapshot.services.is_empty() => (g.ring, "NOTHING HERE", Role::Dim),
         _ if counts[2] > 0 => (g.ring, "READY", Role::Accent),
         _ => (g.ok, "ALL WELL", Role::Ok),

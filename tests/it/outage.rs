@@ -210,7 +210,7 @@ fn a_missing_kind_is_named_and_seen_when_it_comes() {
     let stage = Stage::open(Door::Open, &json!({"token": "t1"}), |front| {
         front.unserved.lock().unwrap().push("argoproj.io");
     });
-    stage.sees(&["NOTHING HERE", "serves no rollouts"]);
+    stage.sees(&["INCOMPLETE", "serves no rollouts"]);
     stage.sees(&["install Argo Rollouts"]);
     let (code, says) = stage.run(&["status"]);
     assert_eq!(code, Some(0), "{says}");
