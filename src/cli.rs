@@ -46,7 +46,7 @@ const USAGE_LINES_MAX: usize = 100;
 /// Most lines of a panic that are printed, with a backtrace where one was asked for.
 const PANIC_LINES_MAX: usize = 400;
 /// Opens the metric store at an address that the operator named.
-pub type MetricsAt = Box<dyn Fn(&str) -> Result<Arc<dyn Metrics>, Fault> + Send + Sync>;
+pub type MetricsAt = Arc<dyn Fn(&str) -> Result<Arc<dyn Metrics>, Fault> + Send + Sync>;
 
 /// Reaches the simulated cluster that answers behind this router, and its metric store, through the adapters for real ones;
 /// with a namespace, and the seed of what a client leaves to chance.

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         clusters: Arc::new(Kubeconfigs),
         clock: Arc::new(SystemClock::default()),
         journal: Box::new(|path| Ok(Arc::new(FileJournal::open(path)?))),
-        metrics: Box::new(|address| Ok(Arc::new(Prometheus::at(address)?))),
+        metrics: Arc::new(|address| Ok(Arc::new(Prometheus::at(address)?))),
         conditions: Arc::new(Conditions::default()),
         rehearsal: Arc::new(|router, namespace, seed| {
             let metrics = Prometheus::within(router.clone(), prometheus::PREFIX);

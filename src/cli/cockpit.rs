@@ -8,9 +8,9 @@ use clap::Args;
 use super::act::{journal, who};
 use super::console::Console;
 use super::failure::Failure;
-use super::place::{Strictness, Target, resolve};
+use super::place::{Strictness, Target, elsewhere, resolve};
 use super::screen::{Opening, show};
-use super::{Global, Wiring};
+use super::{Global, MetricsAt, Wiring};
 use crate::cockpit::message::ContextRow;
 use crate::core::snapshot::{Place as Where, WriteMode};
 use crate::core::text::Text;
@@ -32,28 +32,23 @@ pub struct CockpitArgs {
 pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: &Console) -> Result<(), Failure> {
     // A manifest that was named must be right; one that happens to lie here must not stand in the way at 3 a.m.
     let strictness = if args.manifest.is_some() { Strictness::Must } else { Strictness::May };
-    let Target { cluster, scope, prometheus, .. } =
+    let Target { cluster, scope, prometheus, environments, .. } =
         resolve(args.manifest.as_deref(), strictness, global, wiring, console)?;
     let address = args.prometheus.as_deref().map(Text::scrub).or(prometheus);
-    let metrics = metrics(address, wiring);
     let user = cluster.identity().user;
+    let first = Place { cluster, scope: Arc::clone(&scope), metrics: metrics(address.as_ref(), &wiring.metrics) };
     let opener: Opener = {
-        let (clusters, scope, own) = (Arc::clone(&wiring.clusters), Arc::clone(&scope), Arc::clone(&global.own));
+        let (clusters, first, metrics_at) = (Arc::clone(&wiring.clusters), first.clone(), Arc::clone(&wiring.metrics));
+        let own = Arc::clone(&global.own);
         Arc::new(move |context: &Text| {
-            let cluster = clusters.connect(context)?;
-            let identity = cluster.identity();
-            let mut there = (*scope).clone();
-            there.place.environment = None;
-            there.place.context = context.clone();
-            there.place.namespace = identity.namespace;
-            there.place.server = identity.server;
-            there.place.protected = false;
-            if there.place.write != WriteMode::ReadOnly && *context != scope.place.context {
-                there.place.write = own.person.write_mode_elsewhere(context);
+            // Back to where the screen was opened: whatever was said then holds again.
+            if *context == first.scope.place.context {
+                return Ok(first.clone());
             }
-            there.cluster_uid = None;
-            let none = Err("no Prometheus is known for a context that was switched to".into());
-            Ok(Place { cluster, scope: Arc::new(there), metrics: none })
+            let cluster = clusters.connect(context)?;
+            let (there, environment) = elsewhere(&first.scope, &environments, cluster.identity(), &own.person);
+            let address = environment.and_then(|e| e.prometheus);
+            Ok(Place { cluster, scope: Arc::new(there), metrics: metrics(address.as_ref(), &metrics_at) })
         })
     };
     let systems = Systems {
@@ -63,16 +58,16 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
         open: opener,
     };
     let contexts = contexts(&*wiring.clusters, &scope.place, global);
-    let handle = run::start(Place { cluster, scope, metrics }, systems);
+    let handle = run::start(first, systems);
     let opening = Opening { clock: Arc::clone(&wiring.clock), who: who(&user), contexts };
     show(handle, opening, global).await.map(|_| ())
 }
 
-fn metrics(address: Option<Text>, wiring: &Wiring) -> Result<Arc<dyn Metrics>, Text> {
+fn metrics(address: Option<&Text>, at: &MetricsAt) -> Result<Arc<dyn Metrics>, Text> {
     let Some(address) = address else {
         return Err("no Prometheus: name one in footplate.yaml, or with --prometheus".into());
     };
-    (wiring.metrics)(&address).map_err(|Fault { what, why, .. }| crate::text!("{what}: {why}"))
+    at(address).map_err(|Fault { what, why, .. }| crate::text!("{what}: {why}"))
 }
 
 /// The contexts to switch to, each with how it would be opened.

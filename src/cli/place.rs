@@ -14,7 +14,7 @@ use crate::core::repository::Repository;
 use crate::core::snapshot::{Mode, Place, WriteMode};
 use crate::core::text::Text;
 use crate::engine::scope::{FlagHome, FlagStore, History, Release, Scope};
-use crate::ports::Cluster;
+use crate::ports::{Cluster, Identity};
 use crate::text;
 
 /// Where a command goes.
@@ -29,6 +29,8 @@ pub struct Target {
     pub flag_home: FlagHome,
     /// The Prometheus of the environment.
     pub prometheus: Option<Text>,
+    /// The environments of footplate.yaml.
+    pub environments: Vec<Environment>,
 }
 
 /// What a command makes of a manifest with errors.
@@ -97,7 +99,8 @@ pub fn of(here: Here, global: &Global, wiring: &Wiring) -> Result<Target, Failur
         }),
     };
     let prometheus = environment.and_then(|e| e.prometheus);
-    Ok(Target { cluster, scope: Arc::new(scope), repository: here.repository, flag_home, prometheus })
+    let environments = here.footplate.environments;
+    Ok(Target { cluster, scope: Arc::new(scope), repository: here.repository, flag_home, prometheus, environments })
 }
 
 /// Refuses early, with the exit code of what is not allowed, what the guard would refuse anyway: anything under
@@ -148,13 +151,42 @@ fn choose(here: &Here, global: &Global, wiring: &Wiring) -> Result<(Option<Envir
             Failure::new(FailureKind::Input, "the kubeconfig has no current context", hint)
         })?,
     };
-    let mut same = here.footplate.environments.iter().filter(|e| {
-        e.context == context && global.namespace.as_ref().is_none_or(|namespace| e.namespace == namespace.as_str())
-    });
-    // Two environments in one context are told apart by name alone.
-    let environment = match (same.next(), same.next()) {
-        (Some(one), None) => Some(one.clone()),
-        _ => None,
-    };
+    let environment = environment_of(&here.footplate.environments, &context, global.namespace.as_deref()).cloned();
     Ok((environment, context))
+}
+
+/// The environment that has this context, and this namespace where one is named. Two environments in one context are told
+/// apart by name alone.
+fn environment_of<'e>(all: &'e [Environment], context: &str, namespace: Option<&str>) -> Option<&'e Environment> {
+    let mut same =
+        all.iter().filter(|e| e.context == *context && namespace.is_none_or(|namespace| e.namespace == *namespace));
+    match (same.next(), same.next()) {
+        (Some(one), None) => Some(one),
+        _ => None,
+    }
+}
+
+/// What is looked after once another context is opened from a screen: the environment that has it, with its rules; else
+/// the context's own namespace.
+pub fn elsewhere(
+    from: &Scope,
+    environments: &[Environment],
+    there: Identity,
+    person: &Person,
+) -> (Scope, Option<Environment>) {
+    let environment = environment_of(environments, &there.context, None);
+    let write = match from.place.write {
+        WriteMode::ReadOnly => WriteMode::ReadOnly,
+        _ => person.write_mode_elsewhere(&there.context),
+    };
+    let place = Place {
+        environment: environment.map(|e| e.name.clone()),
+        namespace: environment.map_or(there.namespace, |e| e.namespace.clone()),
+        context: there.context,
+        server: there.server,
+        protected: environment.is_some_and(|e| e.protected),
+        write,
+    };
+    let cluster_uid = environment.and_then(|e| e.cluster_uid.clone());
+    (Scope { place, cluster_uid, ..from.clone() }, environment.cloned())
 }
