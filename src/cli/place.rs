@@ -8,6 +8,7 @@ use super::console::Console;
 use super::failure::{Failure, FailureKind};
 use super::repository::{self, Here};
 use super::{Global, Wiring};
+use crate::config::layers::Person;
 use crate::core::effect::Direction;
 use crate::core::manifest::{Environment, FlagValue, footplate::FlagStore as Named};
 use crate::core::repository::Repository;

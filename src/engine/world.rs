@@ -436,7 +436,16 @@ impl World {
             (Some("Warning"), _) => Weight::Warn,
             _ => Weight::Note,
         };
-        let text = if message.is_empty() { reason } else { text!("{reason}: {message}") };
+        // Told by the weight that follows from it.
+        if reason == "PatchingCanaryIngress" {
+            return;
+        }
+        // Where all is well the message says it in words; where not, the reason is what people search for.
+        let text = match (message.is_empty(), weight) {
+            (true, _) => reason,
+            (false, Weight::Note) => message,
+            (false, _) => text!("{reason}: {message}"),
+        };
         let subject = object.text("/involvedObject/name").unwrap_or_default();
         self.insert_event(Text::scrub(object.uid()), EventView { at, subject, text, weight });
     }

@@ -75,6 +75,10 @@ pub fn draw(model: &mut Model, ink: &mut Ink<'_>, area: Rect) {
             x = ink.put(inner, x, y, &event.subject, if selected { Role::Accent } else { role });
             x = ink.put(inner, x, y, " ", role);
         }
+        // Many a text names its subject again.
+        let rest = line.strip_prefix(event.subject.as_str()).filter(|_| *n == 0);
+        let rest = rest.and_then(|rest| rest.strip_prefix(": ").or(rest.strip_prefix(' ')));
+        let line = rest.unwrap_or(line);
         ink.put(inner, x, y, line, role);
     }
 }

@@ -100,7 +100,7 @@ fn line(ink: &mut Ink<'_>, row: Rect, gate: &GateView, charted: bool) {
             tail.push((role, format!(" may fail {left}")));
         }
         if let Some(age) = gate.age_s.filter(|_| row.width >= 110) {
-            tail.push((Role::Dim, format!(" {age} s old")));
+            tail.push((Role::Dim, format!("   {age} s old")));
         }
     }
     let from = x + 3 + name_width;

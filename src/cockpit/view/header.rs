@@ -85,7 +85,8 @@ fn badges(model: &Model, s: &Snapshot) -> Vec<(Role, String)> {
             (false, _) => "you drive",
         };
         parts.push((Role::Badge, "  REHEARSAL".to_owned()));
-        parts.push((Role::Dim, format!(" {scenario} seed {seed}, {hand}")));
+        let which = if model.size.0 < 100 { String::new() } else { format!(" {scenario} seed {seed},") };
+        parts.push((Role::Dim, format!("{which} {hand}")));
     }
     parts.push(match s.place.write {
         WriteMode::ReadWrite => (Role::Dim, "  RW".to_owned()),

@@ -12,15 +12,17 @@ use crate::cockpit::theme::Role;
 /// A line of the help: indented text by role.
 type Row = Vec<(Role, String)>;
 
+/// Width of a column from which on ids stand beside what they name.
+const IDS: u16 = 84;
+
 /// Draws the pane.
 pub fn draw(model: &mut Model, ink: &mut Ink<'_>, area: Rect) {
-    let inner = frame(model, ink, area, Pane::Help, "Esc goes back", &[]);
-    if inner.is_empty() {
-        return;
-    }
-    let mut groups: Vec<Vec<Row>> = Group::ALL.iter().map(|g| group(model, *g)).collect();
+    // What an action is called in a key map is for those who write one: left out where it would be cut.
+    let columns = if area.width >= 150 { 2 } else { 1 };
+    let ids = area.width / columns >= IDS;
+    let mut groups: Vec<Vec<Row>> = Group::ALL.iter().map(|g| group(model, *g, ids)).collect();
     groups.push(legend(ink));
-    let columns = if inner.width >= 150 { 2 } else { 1 };
+    let columns = usize::from(columns);
     let mut sides: Vec<Vec<Row>> = vec![Vec::new(); columns];
     let total: usize = groups.iter().map(Vec::len).sum();
     let mut side = 0;
@@ -32,7 +34,15 @@ pub fn draw(model: &mut Model, ink: &mut Ink<'_>, area: Rect) {
         sides[side].push(Row::new());
     }
     let count = sides.iter().map(Vec::len).max().unwrap_or(0);
-    let start = first_row(model, Pane::Help, count, inner.height);
+    let room = area.height.saturating_sub(2);
+    let start = first_row(model, Pane::Help, count, room);
+    let hints = [(start, ink.g.more_up), (count.saturating_sub(start + usize::from(room)), ink.g.more_down)];
+    let right: Vec<(Role, String)> =
+        hints.iter().filter(|h| h.0 > 0).map(|(n, g)| (Role::Accent, format!(" {g} {n} more"))).collect();
+    let inner = frame(model, ink, area, Pane::Help, "Esc goes back", &right);
+    if inner.is_empty() {
+        return;
+    }
     let each = inner.width / u16::try_from(columns).unwrap_or(1);
     for (rows, n) in sides.iter().zip(0u16..) {
         let room = Rect { x: inner.x + n * each, width: each, ..inner };
@@ -45,14 +55,14 @@ pub fn draw(model: &mut Model, ink: &mut Ink<'_>, area: Rect) {
     }
 }
 
-fn group(model: &Model, group: Group) -> Vec<Row> {
+fn group(model: &Model, group: Group, ids: bool) -> Vec<Row> {
     let mut rows = vec![vec![(Role::Title, group.title().to_owned())]];
     for (keys, action) in model.setup.keymap.rows(group) {
-        rows.push(vec![
-            (Role::Key, format!("  {keys:<14} ")),
-            (Role::Text, action.title().to_owned()),
-            (Role::Faint, format!("  {}", action.id())),
-        ]);
+        let mut row = vec![(Role::Key, format!("  {keys:<14} ")), (Role::Text, action.title().to_owned())];
+        if ids {
+            row.push((Role::Faint, format!("  {}", action.id())));
+        }
+        rows.push(row);
     }
     rows
 }
