@@ -56,7 +56,7 @@ pub fn of(service: &ServiceView, g: &Glyphs) -> Status {
     };
     let in_flight = |word| match (&workload.pause, service.verdict) {
         (_, Some(Verdict::Fail)) => failed("gate fails"),
-        _ if workload.held => held(g),
+        _ if workload.is_held() => held(g),
         (_, Some(Verdict::Inconclusive)) => asks("gate asks"),
         (Some(pause), _) if pause.seconds.is_some() => {
             Status { glyph: g.paused, word: "paused", role: Role::Paused, kind: Kind::Paused }

@@ -171,6 +171,8 @@ pub struct Workload {
     pub steps: Option<u32>,
     /// The current step in words (`pause 60s`, `analysis error-rate-and-latency`); empty without.
     pub step_text: Text,
+    /// The step after it in words; empty after the last, and without steps.
+    pub next_text: Text,
     /// Weights of the steps' setWeight, in order; out of `max_weight`.
     pub weights: Vec<u32>,
     /// The weight that the steps ask for now; out of `max_weight`.
@@ -181,7 +183,7 @@ pub struct Workload {
     pub max_weight: u32,
     /// Set while paused, by whatever.
     pub pause: Option<Pause>,
-    /// True while `spec.paused` (or `spec.suspend`) is set: a hold by a person.
+    /// True while `spec.paused` (or `spec.suspend`) is set: a hold by a person. Whether it holds is [`Workload::is_held`].
     pub held: bool,
     /// Who holds and why, from the `footplate.dev/hold-by` annotation; empty when unknown.
     pub held_by: Text,
@@ -205,6 +207,14 @@ pub struct Workload {
     pub generation: i64,
     /// True when the controller has seen this generation.
     pub observed: bool,
+}
+
+impl Workload {
+    /// True once its controller has seen the hold: before that it may still move. Flagger says nowhere that it has; it
+    /// reads the hold each time before it moves anything.
+    pub fn is_held(&self) -> bool {
+        self.held && (self.observed || self.strategy == Strategy::Flagger)
+    }
 }
 
 /// What belongs to a workload, as far as it was read. All of it is optional: what is missing makes a field unknown.
@@ -262,6 +272,7 @@ fn blank(id: &ObjectRef, object: &Object, strategy: Strategy) -> Workload {
         step: None,
         steps: None,
         step_text: Text::default(),
+        next_text: Text::default(),
         weights: Vec::new(),
         set_weight: None,
         actual_weight: None,

@@ -10,7 +10,7 @@ use super::scope::{Scope, Stop};
 use super::world::{Key, Turns, World};
 use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::snapshot::{
-    EventView, FlagView, Gap, GateView, Link, Need, PodView, RunView, ServiceView, Snapshot, TrainPhase, Trouble,
+    EventView, FlagView, Gap, GateView, Limit, Link, Need, PodView, RunView, ServiceView, Snapshot, TrainPhase, Trouble,
     Verdict,
 };
 use crate::core::text::Text;
@@ -40,7 +40,8 @@ pub struct Beside<'a> {
 pub struct Maker {
     scope: Arc<Scope>,
     turns: Option<Turns>,
-    held_since: BTreeMap<Key, Timestamp>,
+    /// Since when a workload has needed a person, and for what.
+    needed_since: BTreeMap<(Key, u8), Timestamp>,
     open: Vec<Text>,
     last: Option<Arc<Snapshot>>,
 }
@@ -60,7 +61,7 @@ impl<'a> Beside<'a> {
 impl Maker {
     /// Nothing shown yet.
     pub fn new(scope: Arc<Scope>) -> Self {
-        Self { scope, turns: None, held_since: BTreeMap::new(), open: Vec::new(), last: None }
+        Self { scope, turns: None, needed_since: BTreeMap::new(), open: Vec::new(), last: None }
     }
 
     /// The next snapshot; none when nothing that is shown has changed.
@@ -108,7 +109,7 @@ impl Maker {
             Some(last) if turns.readings == before.readings => Arc::clone(&last.gaps),
             _ => gaps(world),
         };
-        let needs = self.needs(&services, beside.now);
+        let needs = self.needs(&services, beside);
         let release = self.scope.release.as_ref();
         let snapshot = Snapshot {
             seq: last.as_ref().map_or(0, |l| l.seq + 1),
@@ -244,51 +245,43 @@ impl Maker {
         world.pods().filter(|pod| sets.contains(&pod.view.set)).map(|pod| pod.view.clone()).collect()
     }
 
-    /// What a person is needed for, the worst first.
-    fn needs(&mut self, services: &[Arc<ServiceView>], now: Timestamp) -> Arc<[Need]> {
+    /// What a person is needed for, the worst first. The words of a need stay the same while it lasts: the bell rings by them.
+    fn needs(&mut self, services: &[Arc<ServiceView>], beside: &Beside<'_>) -> Arc<[Need]> {
         let mut needs: Vec<(u8, Need)> = Vec::new();
-        let mut held = BTreeMap::new();
+        let mut needed = BTreeMap::new();
         for service in services {
             let Some(w) = &service.workload else { continue };
-            let key = (w.id.kind, w.id.name.clone());
-            let since = *self.held_since.get(&key).unwrap_or(&now);
-            let mut need = |rank: u8, what: Text, since: Timestamp, keys: &str| {
-                needs.push((
-                    rank,
-                    Need { what, since, deadline: None, keys: keys.into(), service: service.name.clone() },
-                ));
-            };
             let name = &service.name;
             let step = match (w.step, w.steps) {
                 (Some(step), Some(steps)) if step < steps => text!(" at step {} of {steps}", step + 1),
                 _ => Text::default(),
             };
-            if w.aborted || w.phase == Phase::Degraded {
-                held.insert(key, since);
-                need(
-                    0,
-                    text!("{name} {}", if w.aborted { "was aborted" } else { "is degraded" }),
-                    since,
-                    "u undo  t retry",
-                );
-            } else if let Some(pause) = w.pause.as_ref().filter(|p| p.seconds.is_none()) {
-                held.insert(key, since);
-                let since = pause.since.unwrap_or(since);
-                match pause.reason.as_str() {
-                    "InconclusiveAnalysisRun" | "InconclusiveExperiment" => {
-                        need(
-                            1,
-                            text!("the gate of {name} is inconclusive{step}"),
-                            since,
-                            "P approve with a reason  X abort",
-                        );
-                    }
-                    "manual" => need(3, text!("{name} is held{step}"), since, "r resume  X abort"),
-                    _ => need(2, text!("{name} waits for approval{step}"), since, "P approve  X abort"),
-                }
-            }
+            let waits = w.pause.as_ref().filter(|p| p.seconds.is_none());
+            let reason = waits.map(|p| p.reason.as_str());
+            let (rank, what, keys) = if w.aborted || w.phase == Phase::Degraded {
+                let what = if w.aborted { "was aborted" } else { "is degraded" };
+                (1, text!("{name} {what}"), "u undo  t retry")
+            } else if service.verdict == Some(Verdict::Fail) {
+                let fails = |g: &&Arc<GateView>| g.service == *name && g.verdict == Verdict::Fail;
+                let gate = beside.gates.iter().find(fails);
+                let which = gate.map_or_else(|| text!("its gate"), |g| text!("{}{}", g.metric, limit(g.limit)));
+                (0, text!("{name}: {which} fails"), "X abort  u undo")
+            } else if let Some("InconclusiveAnalysisRun" | "InconclusiveExperiment") = reason {
+                (2, text!("the gate of {name} is inconclusive{step}"), "P approve with a reason  X abort")
+            } else if w.is_held() {
+                (4, text!("{name} is held{step}"), "r resume  X abort")
+            } else if waits.is_some() {
+                (3, text!("{name} waits for approval{step}"), "P approve  X abort")
+            } else {
+                continue;
+            };
+            let key = ((w.id.kind, w.id.name.clone()), rank);
+            let since = *self.needed_since.get(&key).unwrap_or(&beside.now);
+            needed.insert(key, since);
+            let since = waits.filter(|_| rank >= 2).and_then(|p| p.since).unwrap_or(since);
+            needs.push((rank, Need { what, since, deadline: None, keys: keys.into(), service: name.clone() }));
         }
-        self.held_since = held;
+        self.needed_since = needed;
         needs.sort_by(|(a, x), (b, y)| (a, x.since, &x.service).cmp(&(b, y.since, &y.service)));
         let needs: Arc<[Need]> = needs.into_iter().map(|(_, need)| need).collect();
         match &self.last {
@@ -324,7 +317,7 @@ pub fn train_phase(workload: Option<&Arc<Workload>>, pinned: Option<&Text>) -> T
         (Phase::Degraded, _) => TrainPhase::Failed,
         (Phase::Healthy, true) => TrainPhase::Done,
         (Phase::Healthy, false) => TrainPhase::Waiting,
-        (_, _) if w.held => TrainPhase::Held,
+        (_, _) if w.is_held() => TrainPhase::Held,
         (Phase::Paused, _) => TrainPhase::Stepping,
         (Phase::Progressing, _) if w.step.is_some_and(|s| s > 0) => TrainPhase::Stepping,
         (Phase::Progressing, _) => TrainPhase::Deploying,
@@ -381,6 +374,14 @@ fn verdict(gates: &[Arc<GateView>], service: &str, workload: Option<&Arc<Workloa
         Verdict::Pass => 3,
     };
     current.map(|g| g.verdict).min_by_key(|v| rank(*v))
+}
+
+fn limit(limit: Option<Limit>) -> Text {
+    match limit {
+        Some(Limit::Below(most)) => text!(" (limit {most})"),
+        Some(Limit::Above(least)) => text!(" (at least {least})"),
+        None => Text::default(),
+    }
 }
 
 /// Why a workload waits, with the pod that keeps it back where one is seen to.

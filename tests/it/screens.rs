@@ -504,6 +504,7 @@ fn hostile_text_stays_text() {
         let mut one = footplate::core::snapshot::ServiceView::clone(&services[3]);
         let mut w = footplate::core::workload::Workload::clone(one.workload.as_ref().unwrap());
         (w.reason, w.waits_for, w.step_text, w.version, w.held_by) = (t(), t(), t(), Some(t()), t());
+        w.next_text = t();
         (one.name, one.waits_for, one.doing, one.workload) = (t(), t(), t(), Some(Arc::new(w)));
         services[3] = Arc::new(one);
         s.services = services.into();

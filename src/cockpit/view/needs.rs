@@ -54,10 +54,12 @@ pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
     let next = s
         .services
         .iter()
+        .filter(|x| x.workload.as_ref().is_some_and(|w| !w.is_held()))
         .filter_map(|x| Some((status::pause_left(x.workload.as_deref()?, model.now)?, x)))
         .min_by_key(|n| n.0);
     if let Some((left, service)) = next {
-        let after = if service.waits_for.is_empty() { String::new() } else { format!(", then {}", service.waits_for) };
+        let next = service.workload.as_ref().map_or("", |w| w.next_text.as_str());
+        let after = if next.is_empty() { String::new() } else { format!(", then {next}") };
         let x = ink.put(area, x, area.y, "next: ", Role::Dim);
         let x = ink.put(area, x, area.y, &service.name, Role::Text);
         let x = ink.put(area, x, area.y, " pause ends in ", Role::Dim);

@@ -14,6 +14,7 @@ use crate::cockpit::status::{self, Kind, Status};
 use crate::cockpit::theme::Role;
 use crate::cockpit::widget::weightbar::{self, Weight};
 use crate::core::snapshot::{ServiceView, Snapshot};
+use crate::core::workload::Workload;
 
 /// More services than this are listed, not drawn.
 const DRAWN_MAX: usize = 60;
@@ -125,11 +126,14 @@ fn line(model: &Model, ink: &mut Ink<'_>, row: Rect, st: Status, service: &Servi
             x += 18;
         }
         if w.steps.is_some() || w.actual_weight.is_some() {
-            let bar = if row.width >= 100 { 14 } else { 8 };
             let weight = Weight { actual: status::actual(w), asked: status::asked(w) };
-            weightbar::draw(ink, Rect { x, width: bar, ..row }, weight, true, bar_role(st));
-            ink.put(row, x + bar + 1, y, &format!("{:<7}", weight.text(ink.g.to)), st.role);
-            x += bar + 9;
+            // Where there is little room, what it waits for is worth more than a bar beside the number.
+            if row.width >= 100 {
+                weightbar::draw(ink, Rect { x, width: 14, ..row }, weight, true, bar_role(st));
+                x += 15;
+            }
+            ink.put(row, x, y, &format!("{:<7}", weight.text(ink.g.to)), st.role);
+            x += 8;
             if let (Some(k), Some(n)) = (w.step, w.steps) {
                 ink.put(row, x, y, &format!("{}/{n}", k.min(n)), Role::Dim);
                 x += 5;
@@ -145,26 +149,43 @@ fn line(model: &Model, ink: &mut Ink<'_>, row: Rect, st: Status, service: &Servi
     ink.put(row, x, y, &format!("  {why}"), Role::Text);
 }
 
-/// What a service waits for, with what counts down.
+/// What a service waits for, with what counts down and what comes then.
 fn why(model: &Model, st: Status, service: &ServiceView) -> String {
-    let left = service.workload.as_deref().and_then(|w| status::pause_left(w, model.now));
+    let w = service.workload.as_deref();
+    let left = w.and_then(|w| status::pause_left(w, model.now));
     let mut parts: Vec<String> = Vec::new();
     if !service.doing.is_empty() {
         parts.push(service.doing.to_string());
     }
-    if let Some(left) = left {
-        parts.push(format!("{} left", status::clock(left)));
+    // Until the controller has seen the change, all else that is known is of before it.
+    if w.is_some_and(|w| !w.observed) {
+        if parts.is_empty() {
+            parts.push(service.waits_for.to_string());
+        }
+        return parts.join("; ");
     }
-    if !service.waits_for.is_empty() {
-        parts.push(service.waits_for.to_string());
-    } else if let Some(w) = &service.workload
-        && !w.waits_for.is_empty()
-    {
-        parts.push(w.waits_for.to_string());
-    } else if let (Some(w), Kind::Failed | Kind::Back) = (&service.workload, st.kind)
-        && !w.reason.is_empty()
-    {
-        parts.push(w.reason.to_string());
+    let held = w.is_some_and(Workload::is_held);
+    let next = w.map_or("", |w| w.next_text.as_str());
+    match left {
+        Some(_) if held => {}
+        Some(left) if next.is_empty() => parts.push(format!("{} left", status::clock(left))),
+        Some(left) => parts.push(format!("{} left, then {next}", status::clock(left))),
+        None => {}
+    }
+    // That a pause waits for its end is said already.
+    let said = left.is_some() && !held && w.is_some_and(|w| w.waits_for == service.waits_for);
+    let trouble = matches!(st.kind, Kind::Failed | Kind::Back);
+    let waits = [
+        (!said).then_some(&service.waits_for),
+        w.filter(|_| !said).map(|w| &w.waits_for),
+        w.filter(|_| trouble).map(|w| &w.reason),
+    ];
+    parts.extend(waits.into_iter().flatten().find(|text| !text.is_empty()).map(ToString::to_string));
+    // A hold does not stop the clock of a timed pause: once that has run out, resume goes to the next weight at once.
+    if let (true, Some(left)) = (held, left) {
+        let over = left.is_zero();
+        let runs_on = || format!("its pause runs on, {} left", status::clock(left));
+        parts.push(if over { "its pause is over: resume goes on at once".to_owned() } else { runs_on() });
     }
     parts.join("; ")
 }

@@ -22,7 +22,7 @@ pub(super) fn observe(id: &ObjectRef, object: &Object, related: &Related<'_>, co
     };
     w.observed = object.int("/status/observedGeneration").is_some_and(|seen| seen >= object.generation());
     w.held = object.flag("/spec/paused");
-    w.pause = w.held.then(|| Pause { reason: Text::scrub("manual"), since: None, seconds: None });
+    w.pause = w.is_held().then(|| Pause { reason: Text::scrub("manual"), since: None, seconds: None });
     w.version = template_version(object.raw("/spec/template"), container);
     let (unfinished, message) = status(object, &w);
     let new = newest(object, &sets);
@@ -44,7 +44,7 @@ pub(super) fn observe(id: &ObjectRef, object: &Object, related: &Related<'_>, co
         .collect();
     w.phase = match unfinished {
         Some(Phase::Degraded) => Phase::Degraded,
-        _ if w.held => Phase::Paused,
+        _ if w.is_held() => Phase::Paused,
         Some(phase) => phase,
         None => Phase::Healthy,
     };

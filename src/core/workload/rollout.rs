@@ -53,7 +53,7 @@ pub(super) fn observe(
         steps_and_weights(&mut w, object, &sets, routed);
     }
     (w.phase, w.reason) = phase(object);
-    w.pause = pause(object, w.held);
+    w.pause = pause(object, w.is_held());
     (w.undo, w.undo_to) = before::rollout(object, &sets, related, container, now);
     w.waits_for = waits_for(&w, object, related);
     w
@@ -176,6 +176,7 @@ fn steps_and_weights(w: &mut Workload, object: &Object, sets: &[Set<'_>], routed
     }
     let step = current_step(object);
     w.step_text = step.map(|(_, step)| step_text(step)).unwrap_or_default();
+    w.next_text = step.and_then(|(at, _)| steps.get(at + 1)).map(step_text).unwrap_or_default();
     let asked = match step {
         _ if w.aborted => 0,
         None => w.max_weight,
@@ -458,6 +459,7 @@ mod tests {
             (Strategy::CanaryRouted, Phase::Paused, "CanaryPauseStep")
         );
         assert_eq!((w.step, w.steps, w.step_text.as_str()), (Some(1), Some(6), "pause 60s"));
+        assert_eq!(w.next_text, "analysis error-rate");
         assert_eq!((w.set_weight, w.actual_weight, w.max_weight), (Some(25), Some(25), 100));
         assert_eq!(w.weights, [25, 50, 100]);
         assert_eq!((w.version.as_deref(), w.stable_version.as_deref()), (Some("2.8.0"), Some("2.7.4")));

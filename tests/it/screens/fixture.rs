@@ -53,6 +53,7 @@ pub fn workload(name: &str, kind: ObjectKind, version: &str) -> Workload {
         step: None,
         steps: None,
         step_text: Text::default(),
+        next_text: Text::default(),
         weights: vec![25, 50, 100],
         set_weight: Some(100),
         actual_weight: Some(100),
@@ -182,10 +183,12 @@ pub fn rolling() -> Snapshot {
         w.phase = Phase::Paused;
         w.reason = "CanaryPauseStep".into();
         w.step_text = "pause 60s".into();
+        w.next_text = "analysis error-rate-and-latency".into();
+        w.waits_for = "the pause of step 5/7 to end".into();
         w.pause = Some(Pause { reason: "CanaryPauseStep".into(), since: Some(ago(12)), seconds: Some(60) });
     });
     billing.verdict = Some(Verdict::Pass);
-    billing.waits_for = "gate error-rate-and-latency".into();
+    billing.waits_for = "the pause of step 5/7 to end".into();
     let mut fraud = flying(service("fraud-scorer", 2, &["ledger-api"], Rollout, "1.4.9", "1.5.0"), 1, 25, 14);
     change(&mut fraud, |w| w.step_text = "setWeight 25".into());
     fraud.waits_for = "weight 25 at the router".into();
