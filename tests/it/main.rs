@@ -10,10 +10,13 @@ mod conformance;
 mod doctor;
 mod engine;
 mod flags;
+mod fleet;
 mod gates;
 mod guard_campaign;
 mod handling;
 mod hostile;
+#[path = "../made.rs"]
+mod made;
 mod objects;
 mod outage;
 mod plan;
