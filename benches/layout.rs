@@ -8,7 +8,6 @@
 #[allow(dead_code)]
 mod fixture;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ use footplate::cockpit::glyphs::UNICODE;
 use footplate::cockpit::keymap::KeyMap;
 use footplate::cockpit::message::Message;
 use footplate::cockpit::model::Setup;
-use footplate::cockpit::theme::{Depth, Theme};
+use footplate::cockpit::theme::{Depth, Theme, Themes};
 use footplate::core::layout::{Node, Zoom, lay_out};
 use footplate::core::object::ObjectKind;
 use footplate::core::snapshot::Snapshot;
@@ -105,9 +104,11 @@ fn train(names: &[String], edges: &[(usize, usize)], services: usize) -> Snapsho
 fn setup(snapshot: Snapshot) -> Setup {
     Setup {
         snapshot: Arc::new(snapshot),
-        keymap: KeyMap::new(&BTreeMap::new()).unwrap(),
+        keymap: KeyMap::default(),
         theme: Theme::named("terminal", Depth::Ansi).unwrap(),
+        themes: Themes::default(),
         depth: Depth::Ansi,
+        mouse: false,
         glyphs: UNICODE,
         zone: jiff::tz::TimeZone::UTC,
         who: "ana".into(),

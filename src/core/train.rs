@@ -79,7 +79,7 @@ pub fn train_id(manifest_sha256: &str, cluster_uid: &str, environment: &str, rel
 }
 
 #[cfg(test)]
-mod tests {
+mod id_tests {
     use super::*;
     use proptest::prelude::*;
 

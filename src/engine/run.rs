@@ -317,7 +317,7 @@ impl Room {
             }
             self.world.fold(one);
         }
-        self.freshness.watches(lost(&self.world).is_some(), now);
+        self.freshness.watches(lost(&self.world).is_some(), wall);
     }
 
     /// How the link is. What waits for an answer that never began says what it waits for.

@@ -10,8 +10,8 @@ use super::scope::{Scope, Stop};
 use super::world::{Key, Turns, World};
 use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::snapshot::{
-    EventView, FlagView, Gap, GateView, Limit, Link, Need, PodView, RunView, ServiceView, Snapshot, TrainPhase, Trouble,
-    Verdict,
+    EventView, FlagView, Gap, GateView, Limit, Link, Need, PodView, RunView, ServiceView, Snapshot, TrainPhase,
+    Trouble, Verdict,
 };
 use crate::core::text::Text;
 use crate::core::workload::{Phase, Workload};

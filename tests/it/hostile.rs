@@ -548,7 +548,7 @@ fn in_its_own_syntax(what: &str, format: &str, out: &str) {
                 let plain = quoted.chars().all(|c| c.is_ascii_alphanumeric() || ".-_/: #;".contains(c));
                 assert!(plain, "{what}: {quoted}");
             }
-            assert!(out.matches('"').count() % 2 == 0, "{what}");
+            assert!(out.matches('"').count().is_multiple_of(2), "{what}");
         }
         _ => {}
     }

@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-#[path = "../pty/program.rs"]
-mod program;
-
-use program::Program;
+use crate::program::Program;
 
 fn begin(scenario: &str, seed: u64) -> std::process::Child {
     Command::new(env!("CARGO_BIN_EXE_footplate"))

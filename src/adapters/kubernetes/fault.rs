@@ -242,7 +242,8 @@ fn reasons(error: &(dyn StdError + 'static)) -> String {
             ["ServiceError", "client error (", "tcp connect error"].iter().any(|words| part.starts_with(words));
         // "Connection refused (os error 111)": the number is for programs.
         let part = part.split(" (os error ").next().unwrap_or_default().to_owned();
-        if !(empty_words && error.source().is_some()) && !part.is_empty() && !parts.iter().any(|p| p.contains(&part)) {
+        let says_nothing = part.is_empty() || empty_words && error.source().is_some();
+        if !says_nothing && !parts.iter().any(|p| p.contains(&part)) {
             parts.push(part);
         }
         current = error.source();

@@ -163,7 +163,7 @@ pub fn foreign_on_screen(raw: &[u8]) -> Vec<String> {
                 }
                 None => out.push(format!("a sequence at {at}: {:?}", around(text, at))),
             }
-        } else if acts(c) && !(c == '\u{7}' && !inside) {
+        } else if acts(c) && (inside || c != '\u{7}') {
             out.push(format!("U+{:04X} at {at}: {:?}", u32::from(c), around(text, at)));
         } else {
             marks = if c.width() == Some(0) { marks + 1 } else { 0 };
