@@ -9,9 +9,6 @@ use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
 
-/// What the kernel tells processes, whatever it ticks at itself.
-const TICKS_PER_SECOND: f64 = 100.0;
-
 /// What has come out so far.
 struct Output {
     screen: vt100::Parser,
@@ -156,6 +153,23 @@ impl Program {
         if let Err(screen) = self.wait(patience, |text| text.contains(what)) {
             panic!("{what:?} never came; the screen is:\n{screen}");
         }
+    }
+
+    /// The colour of the first cell of a text on the screen; panics when the text is not there.
+    pub fn colour_of(&self, what: &str) -> vt100::Color {
+        let out = self.output.0.lock().unwrap();
+        let screen = out.screen.screen();
+        let (rows, columns) = screen.size();
+        for row in 0..rows.get() {
+            let cell = |column| screen.cell(row, column).map_or("", vt100::Cell::contents);
+            // A cell that nothing was written to is empty.
+            let cells: Vec<&str> = (0..columns.get()).map(cell).map(|c| if c.is_empty() { " " } else { c }).collect();
+            let starts = |at: &usize| cells[*at..].concat().starts_with(what);
+            if let Some(at) = (0..cells.len()).find(starts) {
+                return screen.cell(row, at as u16).unwrap().fgcolor();
+            }
+        }
+        panic!("{what:?} is not on the screen:\n{}", contents(&out.screen));
     }
 
     /// True while the alternate screen is on.

@@ -8,6 +8,7 @@
 mod act;
 mod adapter;
 mod board;
+mod cockpit;
 #[path = "../conformance.rs"]
 mod conformance;
 mod controlplane;
@@ -15,6 +16,8 @@ mod doctor;
 mod gates;
 mod holders;
 mod openfeature;
+#[path = "../pty/program.rs"]
+mod program;
 mod prometheus;
 mod sample;
 mod status;
