@@ -412,7 +412,7 @@ fn flip_the_flag(cab: &mut Cab) {
     let before = flag(cab);
     assert_eq!(before["defaultVariant"], "off");
     cab.keys("f");
-    cab.row(&["ledger_nullable", "off", "on", "billing-api, ledger-api, ledger-consumer"]);
+    cab.row(&["ledger_nullable", "off", "on", "ledger-api, billing-api, ledger-consumer"]);
     cab.typed("\r", &["ledger_nullable: off → on"], "ledger_nullable");
     cab.row(&["● ledger_nullable", "on"]);
     assert_eq!(flag(cab)["defaultVariant"], "on");
