@@ -397,7 +397,11 @@ fn finish_and_take_back(cab: &mut Cab) {
         let status = &o["status"];
         status["stableRS"] == status["currentPodHash"] && image(o).ends_with(":0.32.0") && status["phase"] == "Healthy"
     });
-    cab.typed("u", &["pricing-api: 0.32.0 → 0.31.2"], "pricing");
+    cab.keys("u");
+    cab.row(&["pricing-api: 0.32.0 → 0.31.2", "100 % of traffic now; fast"]);
+    cab.row(&["type pricing-api to confirm"]);
+    std::thread::sleep(READ);
+    cab.keys("pricing\r");
     cab.screen.see("type pricing-api exactly");
     cab.keys("-api\r");
     cab.row(&["pricing-api", "waits for somebody to start it"]);
