@@ -481,6 +481,7 @@ mod tests {
         2.0: keys: g g leads to both move.first and display.freeze; choose another key, or give move.first other keys than its built-in g g
         2.0: keys: g n leads to both goto.need and display.freeze; choose another key, or give goto.need other keys than its built-in g n
         2.0: keys: g m leads to both goto.moving and display.freeze; choose another key, or give goto.moving other keys than its built-in g m
+        2.0: keys: g s leads to both display.freeze and rehearsal.script; choose another key, or give rehearsal.script other keys than its built-in g s
         3.0: keys: esc leads to both back and copy; back keeps esc whatever stands here; choose another key
         3.1 and 4.0: keys: Y leads to both reread and copy; give one of them another key
         "#);

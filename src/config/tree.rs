@@ -33,7 +33,11 @@ pub fn parse<'a>(sources: &'a Sources, file: FileId, findings: &mut Findings) ->
     // Below a head that cannot be read nobody knows which table the keys belong to; nothing is said about them.
     let lost = text.lines().enumerate().position(|(n, line)| line.trim_start().starts_with('[') && broken.contains(&n));
     if let (Some(lost), Kind::Map(entries)) = (lost, &mut tree.kind) {
-        entries.retain(|(key, value)| matches!(value.kind, Kind::Map(_)) || line_of(key.span.0 as usize) < lost);
+        let headed = |at: usize| text.lines().nth(at).is_some_and(|line| line.trim_start().starts_with('['));
+        entries.retain(|(key, _)| {
+            let at = line_of(key.span.0 as usize);
+            at < lost || at > lost && headed(at)
+        });
     }
     tree
 }
