@@ -16,6 +16,7 @@ pub mod judge;
 pub mod layout;
 pub mod manifest;
 pub mod migration;
+pub mod mutant;
 pub mod object;
 pub mod order;
 pub mod owner;

@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::text::Text;
 #[cfg(any(test, feature = "mutants"))]
-use super::train::mutant::Mutant;
+use super::mutant::Mutant;
+use super::text::Text;
 
 /// Times of an election, in milliseconds. LeaseDuration > RenewDeadline > 1.2 × RetryPeriod.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -14,7 +14,6 @@ pub mod flags;
 pub mod hands;
 pub mod hold;
 pub mod journal;
-pub mod mutant;
 mod orders;
 mod outside;
 pub mod preflight;

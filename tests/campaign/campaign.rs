@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::train::mutant::Mutant;
+use crate::core::mutant::Mutant;
 use crate::scenario::{Act, Fault, Mode, Order, Scenario};
 use crate::world::{Outcome, Watch, World};
 

@@ -8,6 +8,7 @@ mod core {
     pub mod confirm;
     pub mod effect;
     pub mod elector;
+    pub mod mutant;
     pub mod object;
     pub mod text;
     pub mod train;
@@ -21,7 +22,7 @@ mod rng;
 mod scenario;
 mod world;
 
-use core::train::mutant::Mutant;
+use core::mutant::Mutant;
 use scenario::Scenario;
 use world::{Watch, World};
 

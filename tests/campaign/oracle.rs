@@ -93,6 +93,8 @@ pub struct Oracle {
     lease_clock: Ms,
     lease_deleted: bool,
     unstamped_at: Vec<Option<Ms>>,
+    /// Whose clock stands still, and until when.
+    still: Option<(String, Ms)>,
 }
 
 impl Oracle {
@@ -131,6 +133,7 @@ impl Oracle {
             lease_clock: 0,
             lease_deleted: false,
             unstamped_at: vec![None; count],
+            still: None,
         }
     }
 
@@ -211,6 +214,11 @@ impl Oracle {
             self.fail(3, text);
         }
         self.lease_now = Some((holder.to_owned(), now));
+        // A renewal that lands while its sender's clock stands still counts, for the sender, from when the clock goes on.
+        let now = match &self.still {
+            Some((who, until)) if who == holder => now.max(*until),
+            _ => now,
+        };
         match self.holders.get_mut(&epoch) {
             Some((who, at)) if who != holder && self.lease_deleted => {
                 // Nobody can know it before the objects are read; using it is what would be wrong.
@@ -229,7 +237,8 @@ impl Oracle {
     }
 
     /// The clock of this process stood still for so long: by its own clock its lease still holds.
-    pub fn stood_still(&mut self, holder: &str, lasts: Ms) {
+    pub fn stood_still(&mut self, now: Ms, holder: &str, lasts: Ms) {
+        self.still = Some((holder.to_owned(), now + lasts));
         for (who, at) in self.holders.values_mut() {
             if who == holder {
                 *at += lasts;

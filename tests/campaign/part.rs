@@ -9,6 +9,7 @@ mod core {
     pub mod confirm;
     pub mod effect;
     pub mod elector;
+    pub mod mutant;
     pub mod object;
     pub mod text;
     pub mod train;
@@ -27,7 +28,7 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-use core::train::mutant::Mutant;
+use core::mutant::Mutant;
 use scenario::Scenario;
 
 /// Seeds that must hold, and the time after which no more are begun.

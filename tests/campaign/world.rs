@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use crate::cluster::{Hash, Ms, OLD, Op, Paused, Template, Test, Truth, Workload, Write};
 use crate::core::confirm::Order as Signed;
 use crate::core::elector::{self, Elector, EpochMark, Lease, Pace};
+use crate::core::mutant::Mutant;
 use crate::core::text::Text;
 use crate::core::train::effect::{Change, Effect, Stamp, Tell, Tests};
 use crate::core::train::event::{
     Answer, At, Cause, Check, Event, Fact, FlagReading, Found, HoldFor, Input, Intent, JobReading, Judged, Pause,
     Reading, Scope, Spec, Want,
 };
-use crate::core::train::mutant::Mutant;
 use crate::core::train::resolved::{
     Abandon, Deploy, Flag, Kind, Migration, Policy, Resolved, Service, Setting, Times, Untimed, Waiver, Wave,
 };
@@ -1370,7 +1370,8 @@ impl<'s> World<'s> {
                     process.frozen_until = self.now + lasts;
                     if still {
                         let who = format!("c{p}-{}", process.life);
-                        self.oracle.stood_still(&who, lasts);
+                        let now = self.now;
+                        self.oracle.stood_still(now, &who, lasts);
                         process.still += lasts;
                         // The clock stands still from now on, not before.
                         process.begun = process.begun.min(self.now);

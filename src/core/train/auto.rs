@@ -4,12 +4,12 @@
 
 use super::effect::Effect;
 use super::event::{HoldFor, Intent, JobReading, Judged, Pause, Scope, Want};
-use super::mutant::Mutant;
 use super::resolved::{Abandon, ServiceId};
 use super::state::{Stage, State};
 use super::step::Out;
 use super::{Phase, orders, undo};
 use crate::core::confirm::Order;
+use crate::core::mutant::Mutant;
 use crate::core::text::Text;
 use crate::core::verdict::Verdict;
 use crate::text;
@@ -195,6 +195,11 @@ fn unsure(state: &mut State, out: &mut Out) {
         }
         _ => true,
     });
+    if let Some(f) = (state.memory.phase == Phase::Flags).then(|| super::flags::astray(state)).flatten() {
+        let key = &state.plan.flags[usize::from(f)].key;
+        let says = text!("another hand set {key} to something that is not on its way");
+        hold(state, out, 0x300 + u64::from(f), HoldFor::Flag(f), says);
+    }
     let now = state.sight.now;
     for s in state.ids() {
         let Ok(id) = ServiceId::try_from(s) else { return };

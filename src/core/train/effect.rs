@@ -3,9 +3,9 @@
 //! become patches, and sending them, is the engine's; which are wanted when is decided in the other rooms of `train/`.
 
 use super::event::{Intent, Pause};
-use super::mutant::Mutant;
 use super::resolved::{Resolved, ServiceId, Setting};
 use crate::core::elector::Epoch;
+use crate::core::mutant::Mutant;
 use crate::core::text::Text;
 use crate::core::train::event::Reading;
 use crate::core::verified::Verified;

@@ -5,11 +5,11 @@ use super::Phase;
 use super::effect::Effect;
 use super::event::JobReading;
 use super::hold;
-use super::mutant::Mutant;
 use super::preflight::proof;
 use super::state::State;
 use super::step::Out;
 use crate::core::elector::Epoch;
+use crate::core::mutant::Mutant;
 use crate::core::verdict::Verdict;
 
 pub(super) fn decide(state: &mut State, out: &mut Out, epoch: &Epoch) {

@@ -3,12 +3,12 @@
 
 use super::effect::{Effect, FlagChange};
 use super::hold;
-use super::mutant::Mutant;
 use super::preflight::proof;
 use super::resolved::Setting;
 use super::state::{Ended, State};
 use super::step::Out;
 use crate::core::elector::Epoch;
+use crate::core::mutant::Mutant;
 use crate::core::verdict::Verdict;
 
 /// The shares of a ramp, percent of the way from the recorded value to the goal.
@@ -28,6 +28,28 @@ pub fn value_at(recorded: &Setting, goal: &Setting, place: usize) -> Setting {
         }
         _ => goal.clone(),
     }
+}
+
+/// What the flag stands at before it is moved to this place.
+fn expected(recorded: &Setting, goal: &Setting, place: usize) -> Setting {
+    if place == 0 { recorded.clone() } else { value_at(recorded, goal, place - 1) }
+}
+
+/// The place of the ramp at which this is the value.
+fn on_the_way(recorded: &Setting, goal: &Setting, value: &Setting) -> Option<u8> {
+    (0..RAMP.len()).rev().find(|n| value_at(recorded, goal, *n) == *value).and_then(|n| u8::try_from(n).ok())
+}
+
+/// The flag that is being moved, where another hand has set it to something that is not on its way.
+pub(super) fn astray(state: &State) -> Option<u16> {
+    let f = state.memory.flags.iter().position(|flag| flag.ramp < 4)?;
+    let flag = &state.memory.flags[f];
+    let (recorded, read) = (flag.recorded.as_ref()?, state.sight.flags[f].as_ref()?);
+    let goal = &state.plan.flags[f].goal;
+    let fits = read.value == expected(recorded, goal, usize::from(flag.ramp))
+        || on_the_way(recorded, goal, &read.value).is_some();
+    let odd = !fits && !flag.back && state.sight.flag_sent[f].is_none();
+    u16::try_from(f).ok().filter(|_| odd)
 }
 
 /// Moves the flags, then ends the train.
@@ -51,12 +73,19 @@ pub(super) fn ramp(state: &mut State, out: &mut Out, epoch: &Epoch) {
     // Where the read value stands: the place before the wanted one was reached and is being watched.
     let wanted = value_at(&recorded, &goal, place);
     if read.value != wanted {
-        let expected = if place == 0 { recorded.clone() } else { value_at(&recorded, &goal, place - 1) };
-        if read.value != expected && !state.memory.flags[f].moved {
-            return;
+        if read.value == expected(&recorded, &goal, place) {
+            state.sight.flag_well = None;
+            set(state, out, f, wanted, read.version, epoch);
+        } else if let Some(at) = on_the_way(&recorded, &goal, &read.value) {
+            // It is somewhere else on its way (a status was lost, or another conductor went on): watched from there.
+            let flag = &mut state.memory.flags[f];
+            flag.ramp = at;
+            flag.ms = 0;
+            flag.moved = true;
+            state.sight.flag_well = None;
+            state.touch();
         }
-        state.sight.flag_well = None;
-        set(state, out, f, wanted, read.version, epoch);
+        // Anything else is another hand's: `auto.rs` holds the train for it.
         return;
     }
     state.memory.flags[f].moved = true;

@@ -2,11 +2,11 @@
 //! is read with what this train did; each is told once, and stops the train until a person answers.
 
 use super::event::{Reading, Spec};
-use super::mutant::Mutant;
 use super::resolved::ServiceId;
 use super::state::{Stage, State};
 use super::step::Out;
 use super::undo::{FIGHTS_MAX, alarm, stuck};
+use crate::core::mutant::Mutant;
 use crate::text;
 
 /// Looks at a new reading beside the one before.

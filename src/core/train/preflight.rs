@@ -4,11 +4,11 @@
 use super::Phase;
 use super::effect::{Effect, Forward, Proof, Tell};
 use super::event::{Check, Found, Spec};
-use super::mutant::Mutant;
 use super::resolved::{Deploy, Resolved, ServiceId};
 use super::state::{Busy, Ended, Stage, State, What};
 use super::step::Out;
 use crate::core::elector::Epoch;
+use crate::core::mutant::Mutant;
 use crate::core::text::Text;
 use crate::core::verified::Verified;
 use crate::text;

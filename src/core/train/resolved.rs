@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::mutant::Mutant;
+use crate::core::mutant::Mutant;
 use crate::core::text::Text;
 
 /// Index of a service in [`Resolved::services`].

@@ -4,7 +4,6 @@
 use super::Phase;
 use super::effect::{Effect, Forward, Tell};
 use super::event::{HoldFor, Intent, Pause, Spec, Want};
-use super::mutant::Mutant;
 use super::preflight::{idle, proof, send};
 use super::resolved::{ServiceId, Untimed};
 use super::state::{Ended, Stage, State, What};
@@ -12,6 +11,7 @@ use super::step::Out;
 use super::{hold, orders};
 use crate::core::confirm::Order;
 use crate::core::elector::Epoch;
+use crate::core::mutant::Mutant;
 use crate::core::text::Text;
 use crate::core::verdict::Verdict;
 use crate::text;

@@ -546,6 +546,10 @@ impl State {
         }
         let Some(r) = &self.sight.desks[s].reading else { return true };
         let Some(recorded) = &m.recorded else { return r.spec == Spec::Pinned };
+        if r.spec == Spec::Other {
+            // Another hand's version; ours only where it is still the stable one.
+            return m.touched && Some(&r.stable) == m.deployed.as_ref();
+        }
         if r.stable != *recorded {
             return true;
         }

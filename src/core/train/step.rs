@@ -3,10 +3,10 @@
 
 use super::effect::Effect;
 use super::event::{Answer, Check, Event, Found, Input, Judged, Reading};
-use super::mutant::Mutant;
 use super::state::{Heard, Stage, State};
 use super::{auto, expand, flags, hold, orders, outside, preflight, service, undo};
 use crate::core::elector::Epoch;
+use crate::core::mutant::Mutant;
 use crate::core::text::Text;
 use crate::core::verdict::Verdict;
 use crate::core::verified::Verified;

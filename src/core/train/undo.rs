@@ -4,10 +4,10 @@
 use super::effect::{Effect, Safe};
 use super::event::{Reading, Spec};
 use super::hold::send;
-use super::mutant::Mutant;
 use super::resolved::{Deploy, ServiceId};
 use super::state::{Stage, State, What};
 use super::step::Out;
+use crate::core::mutant::Mutant;
 use crate::core::text::Text;
 use crate::text;
 

@@ -1,5 +1,5 @@
 //! Defects that can be switched on in builds for tests, one at a time, so that the campaign can prove that it sees them
-//! (`tests/campaign/`). The shipped program has no switch: [`super::resolved::Resolved::broken`] is a constant there.
+//! (`tests/campaign/`). The shipped program has no switch: `train::resolved::Resolved::broken` is a constant there.
 
 /// One defect. The name says what is left out; the campaign's table says which invariant must find it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
