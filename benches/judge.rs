@@ -114,7 +114,7 @@ fn power(runs: u64) {
         for rps in RATES {
             for (arms, name) in MODES {
                 let seconds = 5000.0 / (rps / 2.0);
-                let found = all(runs, |seed| fault(seed, arms, rps, base, bad, Onset::WithStep, seconds));
+                let found = all(runs, |seed| fault(seed, arms, rps, base, bad, Onset::WithStep, seconds, Some(5.0)));
                 println!(
                     "{rps:>10}  {:.1} -> {:.1} %  {name:<10}  {}  {:>6}  | {}  {}",
                     base * 100.0,
@@ -162,7 +162,7 @@ fn curve(runs: u64) {
                 for base in BASES {
                     for bad in [base + 0.005, base + 0.01, base + 0.02, base + 0.03, base + 0.05, base + 0.1, 0.3, 1.0]
                     {
-                        let found = all(runs, |seed| fault(seed, arms, rps, base, bad, onset, 600.0));
+                        let found = all(runs, |seed| fault(seed, arms, rps, base, bad, onset, 600.0, None));
                         let early = found.iter().filter(|f| f.early).count();
                         println!(
                             "{rps:>10}  {:>4.1} -> {:>5.1} %  {:>5.0} s  {:>6}  {:>7}  {}  {} | {}  {:>6} | {}  {:>6}{}",

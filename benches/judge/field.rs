@@ -208,7 +208,8 @@ impl Peers {
         }
     }
 
-    /// Another weight: the bare rule's minute begins anew, as the judge's window does.
+    /// Another weight: the bare rule's minute begins anew, as the judge's window does; it waits until it is full, which spares it
+    /// the first few requests.
     pub fn step(&mut self) {
         if self.kayenta && self.points[0].len() >= POINTS_MIN {
             self.kayenta_at_steps |= super::peers::kayenta_is_high(&self.points[0], &self.points[1]);
@@ -223,7 +224,8 @@ impl Peers {
         }
         let mut sum = Counts::default();
         self.minute.iter().for_each(|c| sum.add(*c));
-        self.bare |= sum.requests >= 100.0 && sum.rate() > 2.0 * self.base;
+        let full = self.minute.len() == 12;
+        self.bare |= full && sum.requests >= 100.0 && sum.rate() > 2.0 * self.base;
         if self.kayenta && new.requests > 0.0 && stable.requests > 0.0 {
             self.points[0].push(new.rate());
             self.points[1].push(stable.rate());
@@ -367,8 +369,19 @@ pub struct Found {
     pub why: String,
 }
 
-/// One service: clean at 25 %, then at 50 % its new revision fails at `bad`.
-pub fn fault(seed: u64, arms: Arms, rps: f64, base: f64, bad: f64, onset: Onset, horizon: f64) -> Found {
+/// One service: clean at 25 %, then at 50 % its new revision fails at `bad`. `head` is how much of the first sample's five
+/// seconds the fault covers; none draws it.
+#[allow(clippy::too_many_arguments)]
+pub fn fault(
+    seed: u64,
+    arms: Arms,
+    rps: f64,
+    base: f64,
+    bad: f64,
+    onset: Onset,
+    horizon: f64,
+    head: Option<f64>,
+) -> Found {
     let mut dice = Dice::new(seed);
     let mut service = Service::new(arms, rps, base, 10);
     service.warm_up(&mut dice);
@@ -391,7 +404,7 @@ pub fn fault(seed: u64, arms: Arms, rps: f64, base: f64, bad: f64, onset: Onset,
     }
     (peers.bare, peers.kayenta_peeking) = (false, false);
     service.bad = bad;
-    let first = dice.uniform() * 5.0;
+    let first = head.unwrap_or_else(|| dice.uniform() * 5.0);
     let mut since = 0.0;
     while since < horizon && (found.ours.is_none() || since < horizon.min(300.0)) {
         let bad_for = if since == 0.0 { first } else { 5.0 };

@@ -50,13 +50,13 @@ fn faults_are_found() {
     // Told apart or not, before both arms had served 5,000 requests at 250 a second.
     for (base, bad) in [(0.002, 0.012), (0.01, 0.03)] {
         for arms in [Arms::Told, Arms::Estimated] {
-            let found = (0..RUNS).map(|seed| fault(seed, arms, 250.0, base, bad, Onset::WithStep, 40.0));
+            let found = (0..RUNS).map(|seed| fault(seed, arms, 250.0, base, bad, Onset::WithStep, 40.0, Some(5.0)));
             let found = found.filter(|f| f.ours.is_some_and(|t| t <= 40.0)).count() as u64;
             assert!(found >= least_found(RUNS), "{arms:?}, {base} -> {bad}: {found} of {RUNS}");
         }
     }
     // A large fault, within the minute, at a tenth of the traffic, and announced by nothing.
-    let quick = (0..RUNS).map(|seed| fault(seed, Arms::Told, 25.0, 0.002, 0.1, Onset::Within, 60.0));
+    let quick = (0..RUNS).map(|seed| fault(seed, Arms::Told, 25.0, 0.002, 0.1, Onset::Within, 60.0, None));
     let quick = quick.filter(|f| f.ours.is_some_and(|t| t <= 60.0) && !f.early).count() as u64;
     assert!(quick >= least_found(RUNS), "{quick} of {RUNS}");
 }
