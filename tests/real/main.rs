@@ -16,6 +16,7 @@ mod doctor;
 mod gates;
 mod holders;
 mod openfeature;
+mod outage;
 #[path = "../pty/program.rs"]
 mod program;
 mod prometheus;
