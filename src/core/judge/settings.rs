@@ -28,6 +28,9 @@ pub struct Settings {
     pub p99_ratio: f64,
     /// In how many evaluations running.
     pub p99_running: u32,
+    /// Requests below which a high p99 may be the chance of a few slow ones: it then holds, but does not count towards a fail. Of 100
+    /// requests one slow one makes the p99; of 300 it takes three.
+    pub p99_requests: f64,
     /// In how many evaluations running the ceiling of server errors must be broken.
     pub ceiling_running: u32,
     /// Time over which the baseline is measured.
@@ -60,6 +63,7 @@ impl Default for Settings {
             metrics: 3,
             p99_ratio: 3.0,
             p99_running: 3,
+            p99_requests: 300.0,
             ceiling_running: 2,
             baseline: s(600),
             no_data: s(300),
@@ -99,6 +103,7 @@ impl Settings {
             }
         };
         number("requests_min", &mut self.requests_min, 1.0, 1e9);
+        number("p99_requests", &mut self.p99_requests, 1.0, 1e9);
         number("ratio", &mut self.ratio, 1.0, 1e3);
         number("margin", &mut self.margin, 0.0, 1.0);
         number("alpha", &mut self.alpha, 1e-6, 0.5);

@@ -224,6 +224,17 @@ fn latency_fails_after_three_evaluations_and_not_by_looking_often() {
 }
 
 #[test]
+fn a_p99_of_few_requests_holds_but_does_not_fail() {
+    let mut stage = Stage::in_flight(Arms::Told, 0.5);
+    (stage.rps, stage.p99) = (6.0, Some(1600.0));
+    assert_eq!(stage.until_fail(95), None);
+    assert_eq!(stage.look().verdict(), Verdict::Inconclusive);
+    assert!(stage.until_fail(20).is_none(), "the window reaches back to 100 requests, not to 300");
+    stage.rps = 20.0;
+    assert!(stage.until_fail(60).is_some());
+}
+
+#[test]
 fn the_ceiling_trips_after_two() {
     let mut stage =
         Stage::with(Subject { slo: Slo { max_5xx_per_second: Some(25.0), ..Slo::default() }, ..subject(Arms::Told) });

@@ -264,6 +264,7 @@ impl Judge {
         {
             match self.p99_ms[arm.number()] {
                 Some(p99) if p99.is_finite() && p99 >= 0.0 => {
+                    let counts = counts && n >= settings.p99_requests;
                     findings.extend(rules::latency(p99, slo, &mut self.latency, counts, &settings));
                     said = format!("; p99 {p99:.0} ms (limit {:.0} ms)", slo * settings.p99_ratio);
                 }
