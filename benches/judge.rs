@@ -140,7 +140,8 @@ fn quantile(found: &[Found], of: &dyn Fn(&Found) -> Option<f64>, q: f64) -> Stri
 /// The least mean time in which anything could know, at the same chance of a false alarm, the baseline known exactly and the new revision's
 /// series seen alone (Wald 1945): ln(1/alpha) over the relative entropy that a second of traffic brings.
 fn floor(rps: f64, base: f64, bad: f64) -> f64 {
-    let each = bad * (bad / base).ln() + (1.0 - bad) * ((1.0 - bad) / (1.0 - base)).ln();
+    let good = if bad < 1.0 { (1.0 - bad) * ((1.0 - bad) / (1.0 - base)).ln() } else { 0.0 };
+    let each = bad * (bad / base).ln() + good;
     (3.0 * 10.0 / 0.01f64).ln() / (rps * 0.5 * each)
 }
 
