@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::core::finding::Finding;
 use crate::core::guard::Cleared;
-use crate::core::object::{Object, ObjectKind, ObjectRef};
+use crate::core::object::{Object, ObjectKind, ObjectRef, Packed};
 use crate::core::repository::{FileRead, RawFile};
 use crate::core::snapshot::Point;
 use crate::core::text::Text;
@@ -93,9 +93,9 @@ pub struct Interest {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Seen {
     /// The complete list; whatever is not in it is gone.
-    All(Interest, Vec<Object>),
+    All(Interest, Vec<Packed>),
     /// Added or changed.
-    Put(Interest, Box<Object>),
+    Put(Interest, Packed),
     /// Deleted.
     Gone(Interest, ObjectRef),
     /// The watch broke and starts again by itself; what was seen so far is kept, marked old.

@@ -1,5 +1,6 @@
 //! An object as the cluster sent it, and how one is named. Raw JSON stays behind accessors: what may be shown comes out
-//! as scrubbed [`Text`]; what is written back (a recorded template) comes out raw. No meaning of any kind lives here.
+//! as scrubbed [`Text`]; what is written back (a recorded template) comes out raw. An object that is only kept is packed:
+//! a thousand of them fit into a few megabytes. No meaning of any kind lives here.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -187,5 +188,74 @@ impl Object {
     /// `metadata.resourceVersion`; empty when absent.
     pub fn version(&self) -> &str {
         self.str("/metadata/resourceVersion").unwrap_or_default()
+    }
+}
+
+/// An object that is kept for later: its JSON as text, which takes a tenth of the room that the tree takes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Packed {
+    json: Box<[u8]>,
+    name: Text,
+    version: Box<str>,
+    uid: Box<str>,
+    controller: Box<str>,
+}
+
+impl Packed {
+    /// Packs an object.
+    pub fn of(object: &Object) -> Self {
+        Self {
+            json: object.0.to_string().into_bytes().into(),
+            name: object.name(),
+            version: object.version().into(),
+            uid: object.uid().into(),
+            controller: object.controller().into(),
+        }
+    }
+
+    /// The object as it was.
+    pub fn open(&self) -> Object {
+        // It was written by `of`, so it reads; a null would read as an object of which nothing is known.
+        Object(serde_json::from_slice(&self.json).unwrap_or(Value::Null))
+    }
+
+    /// `metadata.name`, scrubbed; empty when absent.
+    pub fn name(&self) -> &Text {
+        &self.name
+    }
+
+    /// `metadata.resourceVersion`; empty when absent.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// `metadata.uid`; empty when absent.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// The uid of the owner that controls it; empty when none does.
+    pub fn controller(&self) -> &str {
+        &self.controller
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_packed_is_what_comes_out() {
+        let object = Object::new(json!({
+            "metadata": {"name": "a\u{202e}", "uid": "u1", "resourceVersion": "7",
+                "ownerReferences": [{"uid": "x"}, {"uid": "o1", "controller": true}]},
+            "status": {"share": 0.1, "big": u64::MAX, "nothing": null},
+        }));
+        let packed = Packed::of(&object);
+        assert_eq!(packed.open(), object);
+        assert_eq!((packed.version(), packed.uid(), packed.controller()), ("7", "u1", "o1"));
+        assert_eq!(packed.name().as_str(), "a\u{fffd}");
+        assert_eq!(Packed::of(&Object::new(Value::Null)).open(), Object::new(Value::Null));
     }
 }

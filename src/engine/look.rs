@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::scope::Scope;
 use super::snapshot::{Beside, Maker};
 use super::world::World;
-use crate::core::object::ObjectKind;
+use crate::core::object::{ObjectKind, Packed};
 use crate::core::snapshot::Snapshot;
 use crate::core::text::Text;
 use crate::ports::{Cluster, Fault, FaultKind, Interest, Seen};
@@ -25,7 +25,7 @@ pub async fn look(cluster: &dyn Cluster, scope: &Arc<Scope>, now: Timestamp) -> 
     let mut world = World::new(Arc::clone(scope));
     for (interest, list) in interests.iter().zip(lists) {
         match list {
-            Ok(objects) => world.fold(Seen::All(interest.clone(), objects)),
+            Ok(objects) => world.fold(Seen::All(interest.clone(), objects.iter().map(Packed::of).collect())),
             Err(fault) => {
                 let optional = fault.kind == FaultKind::NoSuchKind
                     || (interest.kind == ObjectKind::Canary

@@ -329,7 +329,7 @@ impl Room {
             self.look_at_flags(elapsed, told);
         }
         if let Some(kind) =
-            self.freshness.silent_watch(elapsed, |kind, name| Some(self.world.object(kind, name)?.version().to_owned()))
+            self.freshness.silent_watch(elapsed, |kind, name| self.world.version(kind, name).map(str::to_owned))
         {
             self.begin_anew(kind, systems);
         }
@@ -401,7 +401,7 @@ impl Room {
                 .stop_of(workload.id.kind, &workload.id.name)
                 .map_or_else(|| workload.id.name.clone(), |s| s.name.clone())
         };
-        let mut watched: Vec<Watched<'_>> = Vec::new();
+        let mut looked = Vec::new();
         let selected: Vec<&Arc<Workload>> = open_workloads(scope, world, &self.open).collect();
         for workload in world.found().filter(|w| w.id.kind == ObjectKind::Rollout) {
             let is_open = selected.iter().any(|s| s.id == workload.id);
@@ -409,15 +409,19 @@ impl Room {
                 continue;
             }
             let Some(rollout) = world.object(ObjectKind::Rollout, &workload.id.name) else { continue };
-            watched.push(Watched {
+            looked.push((&**workload, is_open, rollout, world.owned(&workload.uid, ObjectKind::AnalysisRun)));
+        }
+        let watched: Vec<Watched<'_>> = looked
+            .iter()
+            .map(|(workload, is_open, rollout, runs)| Watched {
                 service: named(workload),
                 rollout,
-                runs: world.owned(&workload.uid, ObjectKind::AnalysisRun).into_iter().map(Arc::as_ref).collect(),
+                runs: runs.iter().map(Arc::as_ref).collect(),
                 deciding: &workload.runs,
-                selected: is_open,
-            });
-        }
-        let template = |_: &Text, name: &str| world.object(ObjectKind::AnalysisTemplate, name).map(Arc::as_ref);
+                selected: *is_open,
+            })
+            .collect();
+        let template = |_: &Text, name: &str| world.template(name);
         self.board.look(now, &watched, &template);
         if let Some(out) = &self.wishes {
             for wish in self.board.due(now) {
@@ -458,8 +462,8 @@ impl Room {
         self.shelves.turn = Some(self.world.turns.flags);
         let context = &self.place.scope.place.context;
         let objects = self.world.all_of(ObjectKind::FeatureFlag);
-        let ours = objects.filter(|object| named.as_ref().is_none_or(|name| object.name() == *name));
-        let shelves: Vec<Shelf> = ours.map(|object| Shelf::of_object(context, object)).collect();
+        let ours = objects.filter(|(name, _)| named.as_ref().is_none_or(|only| *name == only));
+        let shelves: Vec<Shelf> = ours.map(|(_, object)| Shelf::of_object(context, &object)).collect();
         self.show_flags(&shelves);
     }
 
@@ -508,9 +512,9 @@ impl Room {
         let elapsed = self.elapsed();
         self.freshness.probed(elapsed, systems.clock.now(), result);
         let Some(((kind, name), found)) = object else { return };
-        let Some(held) = self.world.object(kind, &name) else { return };
-        if found.is_none_or(|found| found.version() != held.version()) {
-            let version = held.version().to_owned();
+        let Some(held) = self.world.version(kind, &name) else { return };
+        if found.is_none_or(|found| found.version() != held) {
+            let version = held.to_owned();
             self.freshness.suspect(kind, name, &version, elapsed);
         }
     }

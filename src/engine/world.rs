@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use super::pods::{Pod, pod};
 use super::scope::Scope;
-use crate::core::object::{Object, ObjectKind, ObjectRef};
+use crate::core::object::{Object, ObjectKind, ObjectRef, Packed};
 use crate::core::snapshot::{EventView, Weight};
 use crate::core::text::Text;
-use crate::core::workload::{Related, UndoPath, Workload, observe};
+use crate::core::workload::{Phase, Related, UndoPath, Workload, observe};
 use crate::ports::{Fault, Interest, Seen};
 use crate::text;
 
@@ -33,16 +33,64 @@ pub struct Reading {
     pub lost: Option<Fault>,
 }
 
+/// An object as it is kept: packed where thousands lie, open where it is looked at again and again.
+enum Kept {
+    Packed(Packed),
+    Open(Arc<Object>),
+}
+
+impl Kept {
+    fn new(kind: ObjectKind, packed: Packed) -> Self {
+        let many = WORKLOADS.contains(&kind) || kind == ObjectKind::ReplicaSet;
+        if many { Self::Packed(packed) } else { Self::Open(Arc::new(packed.open())) }
+    }
+
+    fn open(&self) -> Arc<Object> {
+        match self {
+            Self::Packed(packed) => Arc::new(packed.open()),
+            Self::Open(object) => Arc::clone(object),
+        }
+    }
+
+    fn version(&self) -> &str {
+        match self {
+            Self::Packed(packed) => packed.version(),
+            Self::Open(object) => object.version(),
+        }
+    }
+
+    fn uid(&self) -> &str {
+        match self {
+            Self::Packed(packed) => packed.uid(),
+            Self::Open(object) => object.uid(),
+        }
+    }
+
+    /// The uid of the workload that it belongs to.
+    fn owner(&self, kind: ObjectKind) -> Option<&str> {
+        let owner = match (kind, self) {
+            (ObjectKind::ConfigMap, Self::Open(object)) => object.label(RECORD_OF),
+            (ObjectKind::ReplicaSet | ObjectKind::AnalysisRun, Self::Open(object)) => Some(object.controller()),
+            (ObjectKind::ReplicaSet | ObjectKind::AnalysisRun, Self::Packed(packed)) => Some(packed.controller()),
+            _ => None,
+        };
+        owner.filter(|uid| !uid.is_empty())
+    }
+}
+
 /// What was seen of one namespace of one cluster.
 pub struct World {
     scope: Arc<Scope>,
-    objects: BTreeMap<ObjectKind, BTreeMap<Text, Arc<Object>>>,
+    objects: BTreeMap<ObjectKind, BTreeMap<Text, Kept>>,
+    /// Workloads that move or are in trouble, opened: they are looked at all the time.
+    opened: BTreeMap<Key, Arc<Object>>,
     /// Replica sets, analysis runs and records by the uid of the workload they belong to.
     owned: BTreeMap<String, BTreeSet<Key>>,
     /// Workloads by uid.
     by_uid: BTreeMap<String, Key>,
-    /// Rollouts and Canaries by the Deployment they refer to.
+    /// Rollouts and Canaries by the Deployment they refer to, and the other way round.
     referring: BTreeMap<Text, BTreeSet<Key>>,
+    refers: BTreeMap<Key, Text>,
     workloads: BTreeMap<Key, Arc<Workload>>,
     was_stable: BTreeMap<Key, Vec<Text>>,
     dirty: BTreeSet<Key>,
@@ -78,9 +126,11 @@ impl World {
         Self {
             scope,
             objects: BTreeMap::new(),
+            opened: BTreeMap::new(),
             owned: BTreeMap::new(),
             by_uid: BTreeMap::new(),
             referring: BTreeMap::new(),
+            refers: BTreeMap::new(),
             workloads: BTreeMap::new(),
             was_stable: BTreeMap::new(),
             dirty: BTreeSet::new(),
@@ -103,17 +153,18 @@ impl World {
                 self.reading(interest.kind, |r| *r = Reading { listed: true, lost: None });
                 match interest.kind {
                     ObjectKind::Pod => self.all_pods(&interest, &objects),
-                    ObjectKind::Event => objects.iter().for_each(|o| self.event(o)),
+                    ObjectKind::Event => objects.iter().for_each(|o| self.event(&o.open())),
                     kind => self.all(kind, objects),
                 }
             }
             Seen::Put(interest, object) => match interest.kind {
                 ObjectKind::Pod => {
-                    self.pods.insert(object.name(), pod(&object));
+                    let pod = pod(&object.open());
+                    self.pods.insert(pod.view.name.clone(), pod);
                     self.turns.pods += 1;
                 }
-                ObjectKind::Event => self.event(&object),
-                kind => self.put(kind, *object),
+                ObjectKind::Event => self.event(&object.open()),
+                kind => self.put(kind, object),
             },
             Seen::Gone(interest, id) => match interest.kind {
                 ObjectKind::Pod => {
@@ -134,7 +185,11 @@ impl World {
         let mut changed = false;
         for key in std::mem::take(&mut self.dirty) {
             changed |= match self.look(&key, now) {
-                Some(workload) => {
+                Some((object, workload)) => {
+                    match workload.phase {
+                        Phase::Healthy => self.opened.remove(&key),
+                        _ => self.opened.insert(key.clone(), object),
+                    };
                     self.remember_stable(&key, &workload.stable_hash);
                     let same = self.workloads.get(&key).is_some_and(|old| **old == workload);
                     if !same {
@@ -142,7 +197,10 @@ impl World {
                     }
                     !same
                 }
-                None => self.workloads.remove(&key).is_some(),
+                None => {
+                    self.opened.remove(&key);
+                    self.workloads.remove(&key).is_some()
+                }
             };
         }
         if changed {
@@ -186,23 +244,38 @@ impl World {
     }
 
     /// An object as last seen, trimmed.
-    pub fn object(&self, kind: ObjectKind, name: &str) -> Option<&Arc<Object>> {
-        self.objects.get(&kind)?.get(name)
+    pub fn object(&self, kind: ObjectKind, name: &str) -> Option<Arc<Object>> {
+        let kept = self.objects.get(&kind)?.get(name)?;
+        let open = self.opened.get(&(kind, Text::scrub(name))).filter(|open| open.version() == kept.version());
+        Some(open.map_or_else(|| kept.open(), Arc::clone))
+    }
+
+    /// An analysis template as last seen.
+    pub fn template(&self, name: &str) -> Option<&Object> {
+        match self.objects.get(&ObjectKind::AnalysisTemplate)?.get(name)? {
+            Kept::Open(object) => Some(object),
+            Kept::Packed(_) => None,
+        }
+    }
+
+    /// The version of an object as last seen.
+    pub fn version(&self, kind: ObjectKind, name: &str) -> Option<&str> {
+        Some(self.objects.get(&kind)?.get(name)?.version())
     }
 
     /// All objects of a kind, by name.
-    pub fn all_of(&self, kind: ObjectKind) -> impl Iterator<Item = &Arc<Object>> {
-        self.objects.get(&kind).into_iter().flat_map(BTreeMap::values)
+    pub fn all_of(&self, kind: ObjectKind) -> impl Iterator<Item = (&Text, Arc<Object>)> {
+        self.objects.get(&kind).into_iter().flatten().map(|(name, kept)| (name, kept.open()))
     }
 
     /// The Deployment that a Rollout or a Canary stands for: an order on one may change the other.
     pub fn also(&self, id: &ObjectRef) -> Vec<ObjectRef> {
-        let target = self.object(id.kind, &id.name).and_then(|object| refers_to(id.kind, object));
+        let target = self.refers.get(&(id.kind, id.name.clone())).cloned();
         target.map(|name| ObjectRef { kind: ObjectKind::Deployment, name, ..id.clone() }).into_iter().collect()
     }
 
     /// What belongs to a workload: objects of a kind that its uid owns.
-    pub fn owned(&self, uid: &str, kind: ObjectKind) -> Vec<&Arc<Object>> {
+    pub fn owned(&self, uid: &str, kind: ObjectKind) -> Vec<Arc<Object>> {
         let keys = self.owned.get(uid).into_iter().flatten().filter(|(k, _)| *k == kind);
         keys.filter_map(|(kind, name)| self.object(*kind, name)).collect()
     }
@@ -263,33 +336,38 @@ impl World {
         }
     }
 
-    fn all(&mut self, kind: ObjectKind, objects: Vec<Object>) {
+    fn all(&mut self, kind: ObjectKind, objects: Vec<Packed>) {
         let mut old = self.objects.remove(&kind).unwrap_or_default();
         for object in objects {
-            let name = object.name();
+            let name = object.name().clone();
             // What did not change since the last list is left alone: a re-list of a thousand touches what it must.
             if let Some(same) = old.remove(&name).filter(|o| !o.version().is_empty() && o.version() == object.version())
             {
                 self.objects.entry(kind).or_default().insert(name, same);
             } else {
-                self.put(kind, object);
+                self.put_as(kind, name, object);
             }
         }
-        for (name, object) in old {
-            self.unlink(kind, &name, &object);
+        for (name, kept) in old {
+            self.unlink(kind, &name, &kept);
         }
         self.touched(kind);
     }
 
-    fn put(&mut self, kind: ObjectKind, object: Object) {
-        let name = object.name();
-        let object = Arc::new(object);
-        let old = self.objects.entry(kind).or_default().insert(name.clone(), Arc::clone(&object));
+    fn put(&mut self, kind: ObjectKind, object: Packed) {
+        let name = object.name().clone();
+        self.put_as(kind, name, object);
+        self.touched(kind);
+    }
+
+    fn put_as(&mut self, kind: ObjectKind, name: Text, object: Packed) {
+        let old = self.objects.get_mut(&kind).and_then(|all| all.remove(&name));
         if let Some(old) = old {
             self.unlink(kind, &name, &old);
         }
-        self.link(kind, &name, &object);
-        self.touched(kind);
+        let kept = Kept::new(kind, object);
+        self.link(kind, &name, &kept);
+        self.objects.entry(kind).or_default().insert(name, kept);
     }
 
     fn gone(&mut self, kind: ObjectKind, name: &Text) {
@@ -307,30 +385,31 @@ impl World {
         }
     }
 
-    fn link(&mut self, kind: ObjectKind, name: &Text, object: &Object) {
+    fn link(&mut self, kind: ObjectKind, name: &Text, kept: &Kept) {
         if WORKLOADS.contains(&kind) {
             let key = (kind, name.clone());
-            self.by_uid.insert(object.uid().to_owned(), key.clone());
-            if let Some(target) = refers_to(kind, object) {
+            self.by_uid.insert(kept.uid().to_owned(), key.clone());
+            if let Some(target) = refers_to(kind, kept) {
                 self.referring.entry(target.clone()).or_default().insert(key.clone());
+                self.refers.insert(key.clone(), target.clone());
                 self.dirty.insert((ObjectKind::Deployment, target));
             }
             self.dirty.insert(key);
             self.mark_referring(kind, name);
-        } else if let Some(owner) = owner_of(kind, object) {
+        } else if let Some(owner) = kept.owner(kind) {
             self.mark_owner(owner);
             self.owned.entry(owner.to_owned()).or_default().insert((kind, name.clone()));
         }
     }
 
     /// Takes the links of an object away that is gone or about to be replaced.
-    fn unlink(&mut self, kind: ObjectKind, name: &Text, object: &Object) {
+    fn unlink(&mut self, kind: ObjectKind, name: &Text, kept: &Kept) {
         let key = (kind, name.clone());
         if WORKLOADS.contains(&kind) {
-            if self.by_uid.get(object.uid()) == Some(&key) {
-                self.by_uid.remove(object.uid());
+            if self.by_uid.get(kept.uid()) == Some(&key) {
+                self.by_uid.remove(kept.uid());
             }
-            if let Some(target) = refers_to(kind, object) {
+            if let Some(target) = self.refers.remove(&key) {
                 if let Some(by) = self.referring.get_mut(&target) {
                     by.remove(&key);
                     if by.is_empty() {
@@ -341,7 +420,7 @@ impl World {
             }
             self.dirty.insert(key);
             self.mark_referring(kind, name);
-        } else if let Some(owner) = owner_of(kind, object) {
+        } else if let Some(owner) = kept.owner(kind) {
             self.mark_owner(owner);
             if let Some(all) = self.owned.get_mut(owner) {
                 all.remove(&key);
@@ -371,23 +450,30 @@ impl World {
         }
     }
 
-    fn look(&self, key: &Key, now: Timestamp) -> Option<Workload> {
+    fn look(&self, key: &Key, now: Timestamp) -> Option<(Arc<Object>, Workload)> {
         let (kind, name) = key;
         let object = self.object(*kind, name)?;
-        let deployment = |name: &str| self.object(ObjectKind::Deployment, name).map(Arc::as_ref);
-        let target_name = refers_to(*kind, object);
-        let target = target_name.as_deref().and_then(deployment);
+        let deployment = |name: &str| self.object(ObjectKind::Deployment, name);
+        let target_name = self.refers.get(key);
+        let target = target_name.and_then(|name| deployment(name));
         let primary = (*kind == ObjectKind::Canary)
-            .then(|| target_name.as_deref().and_then(|t| deployment(&format!("{t}-primary"))))
+            .then(|| target_name.and_then(|name| deployment(&format!("{name}-primary"))))
             .flatten();
-        let of = |wanted: ObjectKind| -> Vec<&Object> {
-            let uids = [Some(object.uid()), target.map(Object::uid)].into_iter().flatten();
-            uids.flat_map(|uid| self.owned(uid, wanted)).map(Arc::as_ref).collect()
+        let of = |wanted: ObjectKind| -> Vec<Arc<Object>> {
+            let uids = [Some(object.uid()), target.as_ref().map(|t| t.uid())].into_iter().flatten();
+            uids.flat_map(|uid| self.owned(uid, wanted)).collect()
         };
         let (sets, runs, records) =
             (of(ObjectKind::ReplicaSet), of(ObjectKind::AnalysisRun), of(ObjectKind::ConfigMap));
-        let related =
-            Related { sets: &sets, runs: &runs, target, primary, records: &records, was_stable: self.was_stable(key) };
+        let [sets, runs, records] = [&sets, &runs, &records].map(|all| all.iter().map(Arc::as_ref).collect::<Vec<_>>());
+        let related = Related {
+            sets: &sets,
+            runs: &runs,
+            target: target.as_deref(),
+            primary: primary.as_deref(),
+            records: &records,
+            was_stable: self.was_stable(key),
+        };
         let id = ObjectRef {
             cluster: self.scope.place.context.clone(),
             kind: *kind,
@@ -395,13 +481,13 @@ impl World {
             name: name.clone(),
         };
         let container = self.scope.stop_of(*kind, name).and_then(|stop| stop.container.as_deref());
-        let mut workload = observe(&id, object, &related, container, now);
+        let mut workload = observe(&id, &object, &related, container, now);
         if !self.how(ObjectKind::ReplicaSet).listed {
             // Without replica sets an observer can only say that they are gone; that would be a lie.
             workload.undo = UndoPath::NotReady("the replica sets cannot be read".into());
             workload.undo_to = None;
         }
-        Some(workload)
+        Some((object, workload))
     }
 
     fn remember_stable(&mut self, key: &Key, hash: &Text) {
@@ -418,11 +504,11 @@ impl World {
         }
     }
 
-    fn all_pods(&mut self, interest: &Interest, objects: &[Object]) {
+    fn all_pods(&mut self, interest: &Interest, objects: &[Packed]) {
         // Several watches bring pods; a list replaces only what its own selector covers.
         let covers = Selector::of(&interest.labels);
         self.pods.retain(|_, pod| !covers.takes(pod));
-        self.pods.extend(objects.iter().map(|object| (object.name(), pod(object))));
+        self.pods.extend(objects.iter().map(|object| pod(&object.open())).map(|pod| (pod.view.name.clone(), pod)));
         self.turns.pods += 1;
     }
 
@@ -464,23 +550,15 @@ impl World {
 }
 
 /// The Deployment that a Rollout or a Canary stands for.
-fn refers_to(kind: ObjectKind, object: &Object) -> Option<Text> {
+fn refers_to(kind: ObjectKind, kept: &Kept) -> Option<Text> {
     let pointer = match kind {
         ObjectKind::Rollout => "/spec/workloadRef",
         ObjectKind::Canary => "/spec/targetRef",
         _ => return None,
     };
+    let object = kept.open();
     let reference = object.raw(pointer)?;
     (reference["kind"] == "Deployment").then(|| reference["name"].as_str().map(Text::scrub)).flatten()
-}
-
-/// The uid of the workload that this belongs to.
-fn owner_of(kind: ObjectKind, object: &Object) -> Option<&str> {
-    match kind {
-        ObjectKind::ConfigMap => object.label(RECORD_OF),
-        ObjectKind::ReplicaSet | ObjectKind::AnalysisRun => Some(object.controller()).filter(|uid| !uid.is_empty()),
-        _ => None,
-    }
 }
 
 /// The part of a label selector that pods are told apart by: their pod hash.

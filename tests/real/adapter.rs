@@ -154,7 +154,7 @@ async fn a_watch_tells_what_happens() {
     plane.kubectl(&["-n", ns.name(), "create", "configmap", "seen"]);
     plane.kubectl(&["-n", ns.name(), "label", "configmap", "seen", "watched=yes"]);
     assert!(
-        matches!(next().await, Seen::Put(_, found) if found.name() == "seen" && found.raw("/metadata/managedFields").is_none())
+        matches!(next().await, Seen::Put(_, found) if found.name().as_str() == "seen" && found.open().raw("/metadata/managedFields").is_none())
     );
     plane.kubectl(&["-n", ns.name(), "delete", "configmap", "seen"]);
     assert!(matches!(next().await, Seen::Gone(_, id) if id == config_map(ns.name(), "seen")));

@@ -57,12 +57,12 @@ struct PageMeta {
 
 /// All objects of an interest, each through `keep`, and the version of the list. A list that expires between its pages
 /// is begun anew in one piece.
-pub(super) async fn list(
+pub(super) async fn list<T>(
     wire: &Wire,
     verb: &'static str,
     interest: &Interest,
-    keep: impl Fn(Value) -> Object,
-) -> Result<(Vec<Object>, String), Fault> {
+    keep: impl Fn(Value) -> T,
+) -> Result<(Vec<T>, String), Fault> {
     let asked = Asked::collection(verb, interest.kind, &interest.namespace);
     let base = format!("{}?{}", collection(interest.kind, &interest.namespace), selectors(interest));
     let (mut out, mut more, mut paged) = (Vec::new(), String::new(), true);

@@ -18,7 +18,7 @@ use super::fault::Asked;
 use super::read::{list, selectors};
 use super::trim::watched;
 use super::wire::{Draft, READ_DEADLINE, Wire, collection};
-use crate::core::object::ObjectRef;
+use crate::core::object::{ObjectRef, Packed};
 use crate::core::text::Text;
 use crate::ports::{Fault, FaultKind, Interest, Seen};
 use crate::text;
@@ -124,7 +124,7 @@ struct Event<'a> {
 impl Watch {
     async fn list(&mut self) -> End {
         let kind = self.interest.kind;
-        let listing = list(&self.wire, "list", &self.interest, |raw| watched(kind, raw));
+        let listing = list(&self.wire, "list", &self.interest, |raw| Packed::of(&watched(kind, raw)));
         let listed = tokio::select! {
             listed = listing => listed,
             () = self.out.closed() => return End::Closed,
@@ -238,7 +238,7 @@ impl Watch {
         self.heard = true;
         let interest = self.interest.clone();
         let seen = match kind {
-            "ADDED" | "MODIFIED" => Seen::Put(interest, Box::new(watched(self.interest.kind, raw))),
+            "ADDED" | "MODIFIED" => Seen::Put(interest, Packed::of(&watched(self.interest.kind, raw))),
             "DELETED" => {
                 let object = watched(self.interest.kind, raw);
                 let gone = ObjectRef {
