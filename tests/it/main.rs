@@ -7,9 +7,14 @@ mod clients;
 mod conformance;
 mod engine;
 mod flags;
+mod fleet;
 mod gates;
+#[path = "../made.rs"]
+mod made;
 mod objects;
 mod plan;
+#[path = "../pty/program.rs"]
+mod program;
 mod screens;
 mod table;
 mod terminal;

@@ -57,7 +57,10 @@ impl Program {
         let mut reader = pair.master.try_clone_reader().unwrap();
         let writer = pair.master.take_writer().unwrap();
         let screen = vt100::Parser::new(nonzero(rows), nonzero(columns), 0);
-        let output = Arc::new((Mutex::new(Output { screen, raw: Vec::new(), reads: Vec::new(), closed: false }), Condvar::new()));
+        let output = Arc::new((
+            Mutex::new(Output { screen, raw: Vec::new(), reads: Vec::new(), closed: false }),
+            Condvar::new(),
+        ));
         let sink = Arc::clone(&output);
         std::thread::spawn(move || {
             let mut buffer = [0_u8; 65536];
@@ -186,15 +189,20 @@ impl Program {
         None
     }
 
-    /// CPU seconds used so far, and resident memory in KiB, as the kernel counts them.
-    pub fn usage(&self) -> (f64, u64) {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
-        let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let fields: Vec<&str> = after.split_whitespace().collect();
-        let ticks: u64 = [11, 12].iter().filter_map(|i| fields.get(*i)?.parse::<u64>().ok()).sum();
+    /// CPU seconds of all threads that live, to the nanosecond: ticks are too coarse for a program that does nothing.
+    pub fn cpu(&self) -> f64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).into_iter().flatten().flatten();
+        let ran = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok());
+        ran.filter_map(|line| line.split(' ').next()?.parse::<f64>().ok()).sum::<f64>() / 1e9
+    }
+
+    /// A line of the kernel's status of it, in KiB: `VmRSS`, `VmHWM` (its highest), `RssAnon` (what it allocated).
+    pub fn memory(&self, line: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let rss = status.lines().find_map(|l| l.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
-        (ticks as f64 / rustix::param::clock_ticks_per_second() as f64, rss.unwrap_or(0))
+        let found = status
+            .lines()
+            .find_map(|l| l.strip_prefix(line)?.strip_prefix(':')?.split_whitespace().next()?.parse().ok());
+        found.unwrap_or(0)
     }
 }
 

@@ -30,6 +30,16 @@ pub fn shared() -> &'static ControlPlane {
 impl ControlPlane {
     /// Builds what is missing and starts a control plane of its own.
     pub fn start() -> Self {
+        Self::started(&[])
+    }
+
+    /// Only etcd and an API server: nothing changes what is written there. For the benches.
+    #[allow(dead_code)]
+    pub fn bare() -> Self {
+        Self::started(&[("FOOTPLATE_REAL_BARE", "1")])
+    }
+
+    fn started(env: &[(&str, &str)]) -> Self {
         if let Some(dir) = std::env::var_os("FOOTPLATE_REAL_DIR") {
             return Self::at(PathBuf::from(dir), false);
         }
@@ -38,9 +48,9 @@ impl ControlPlane {
         // Another process may take a port between the look and the start, so a refusal is tried elsewhere.
         let mut refusals = Vec::new();
         for base in free_bases().take(3) {
-            let out = owned_by_this_process(Command::new(script("controlplane/up.sh")).arg(&dir).arg(base.to_string()))
-                .output()
-                .unwrap();
+            let mut up = Command::new(script("controlplane/up.sh"));
+            let out =
+                owned_by_this_process(up.arg(&dir).arg(base.to_string()).envs(env.iter().copied())).output().unwrap();
             if out.status.success() {
                 return Self::at(dir, true);
             }

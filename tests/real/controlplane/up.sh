@@ -7,7 +7,8 @@
 #
 # Writes DIR/kubeconfig (contexts `dev`: may do anything; `viewer`: a user to whom no role is bound), DIR/env (to be sourced:
 # KUBECONFIG and PATH), DIR/pids and DIR/logs. `down.sh DIR` stops it. With FOOTPLATE_REAL_PARENT=PID it stops by itself when
-# that process ends, and with FOOTPLATE_REAL_REMOVE=1 DIR goes with it.
+# that process ends, and with FOOTPLATE_REAL_REMOVE=1 DIR goes with it. With FOOTPLATE_REAL_BARE=1 only etcd and the API server
+# run: nothing changes what is written there by hand (the benches use that).
 #
 # PORTBASE +0 apiserver  +1 etcd  +2 etcd peer  +3 rollouts metrics  +4 rollouts health  +5 flagger
 #          +6 free for the caller's Prometheus (Flagger asks there)  +7 free for what that Prometheus scrapes  +8 +9 spare
@@ -74,15 +75,16 @@ k() { kubectl --cache-dir="$dir/config/kubectl-cache" "$@"; }
 
 await "the API server" k get --raw /readyz
 
-start kube-controller-manager kube-controller-manager --kubeconfig="$KUBECONFIG" --secure-port=0 --leader-elect=false \
+bare=${FOOTPLATE_REAL_BARE:+yes}
+[ -n "$bare" ] || start kube-controller-manager kube-controller-manager --kubeconfig="$KUBECONFIG" --secure-port=0 --leader-elect=false \
   --controllers=*,-node-lifecycle-controller,-node-ipam-controller,-cloud-node-lifecycle-controller \
   --service-account-private-key-file="$dir/certs/sa.key" --kube-api-qps=300 --kube-api-burst=600
-start kube-scheduler kube-scheduler --kubeconfig="$KUBECONFIG" --secure-port=0 --leader-elect=false \
+[ -n "$bare" ] || start kube-scheduler kube-scheduler --kubeconfig="$KUBECONFIG" --secure-port=0 --leader-elect=false \
   --kube-api-qps=300 --kube-api-burst=600
 
 stages=$(share kwok)
 for stage in "$stages"/*.yaml; do cat "$stage"; echo ---; done >"$dir/config/kwok.yaml"
-start kwok kwok --kubeconfig="$KUBECONFIG" --manage-all-nodes=true --config="$dir/config/kwok.yaml"
+[ -n "$bare" ] || start kwok kwok --kubeconfig="$KUBECONFIG" --manage-all-nodes=true --config="$dir/config/kwok.yaml"
 
 for node in node-0 node-1 node-2; do
   cat <<END
@@ -103,16 +105,18 @@ k wait --for=condition=Established crd --all --timeout=30s >>"$dir/logs/kubectl.
   || fail "the custom resources are not served; see $dir/logs/kubectl.log"
 
 # These two offer no way to bind their ports to loopback only.
-start rollouts-controller rollouts-controller --kubeconfig="$KUBECONFIG" --leader-elect=false --loglevel=warn \
+[ -n "$bare" ] || start rollouts-controller rollouts-controller --kubeconfig="$KUBECONFIG" --leader-elect=false --loglevel=warn \
   --healthzPort=$((base + 4)) --metricsPort=$((base + 3)) --qps=300 --burst=600
-if command -v flagger >/dev/null; then
+if [ -z "$bare" ] && command -v flagger >/dev/null; then
   start flagger flagger -kubeconfig="$KUBECONFIG" -mesh-provider=nginx -port=$((base + 5)) -log-level=info \
     -metrics-server="http://127.0.0.1:$((base + 6))"
 fi
 
-await "the Argo Rollouts controller" answers $((base + 4))
-await "the default service account" k get serviceaccount default
-k wait --for=condition=Ready node --all --timeout=30s >>"$dir/logs/kubectl.log" 2>&1 || fail "the nodes are not ready"
+if [ -z "$bare" ]; then
+  await "the Argo Rollouts controller" answers $((base + 4))
+  await "the default service account" k get serviceaccount default
+  k wait --for=condition=Ready node --all --timeout=30s >>"$dir/logs/kubectl.log" 2>&1 || fail "the nodes are not ready"
+fi
 
 cat >"$dir/env" <<END
 export KUBECONFIG="$dir/kubeconfig"
