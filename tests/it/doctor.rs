@@ -82,7 +82,7 @@ fn a_place_that_is_well_passes_everything() {
     flags.store pass
     metrics.reach pass
     metrics.queries pass
-    metrics.scrape warn
+    metrics.scrape pass
     ");
     let place = json!({"environment": "dev", "context": "dev", "namespace": "payments", "server": format!("http://{}", served.address)});
     assert_eq!(report["place"], place);
