@@ -35,6 +35,9 @@ use scenario::Scenario;
 const SEEDS: u64 = 1_500;
 const SEEDS_FOR: Duration = Duration::from_secs(25);
 
+/// Seeds that find what the first ones do not; after a change of the model others may, see `campaign mutants`.
+const RARE: [u64; 3] = [2274, 620, 531];
+
 /// Defects are looked for in this many seeds.
 const SEARCH: u64 = 400;
 
@@ -67,7 +70,7 @@ fn main() {
             let violation = campaign::run(&Scenario::of(seed), Some(mutant)).violation;
             violation.is_some_and(|v| campaign::killers(mutant).contains(&campaign::invariant(&v)))
         };
-        if (1..SEARCH).any(hits) {
+        if RARE.into_iter().chain(1..SEARCH).any(hits) {
             killed += 1;
         } else {
             failed = true;
