@@ -268,10 +268,13 @@ impl World {
         self.objects.get(&kind).into_iter().flatten().map(|(name, kept)| (name, kept.open()))
     }
 
-    /// The Deployment that a Rollout or a Canary stands for: an order on one may change the other.
+    /// The Deployment that a Rollout or a Canary stands for, and the one that Flagger keeps beside it: an order on one may
+    /// change the others.
     pub fn also(&self, id: &ObjectRef) -> Vec<ObjectRef> {
-        let target = self.refers.get(&(id.kind, id.name.clone())).cloned();
-        target.map(|name| ObjectRef { kind: ObjectKind::Deployment, name, ..id.clone() }).into_iter().collect()
+        let Some(target) = self.refers.get(&(id.kind, id.name.clone())) else { return Vec::new() };
+        let primary = (id.kind == ObjectKind::Canary).then(|| text!("{target}-primary"));
+        let names = std::iter::once(target.clone()).chain(primary);
+        names.map(|name| ObjectRef { kind: ObjectKind::Deployment, name, ..id.clone() }).collect()
     }
 
     /// What belongs to a workload: objects of a kind that its uid owns.

@@ -43,7 +43,7 @@ fail() {
 
 # Repeats a command until it succeeds; a program that ended meanwhile, or half a minute, is a failure that says whose.
 await() {
-  local what=$1 deadline=$((SECONDS + 30)) name pid
+  local what=$1 deadline=$((SECONDS + 90)) name pid
   shift
   until "$@" >/dev/null 2>&1; do
     while read -r name pid _; do
@@ -52,7 +52,7 @@ await() {
         fail "$name ended while waiting for $what; its log is $dir/logs/$name.log"
       fi
     done <"$dir/pids"
-    [ $SECONDS -lt $deadline ] || fail "$what: not within 30 s; the logs are in $dir/logs"
+    [ $SECONDS -lt $deadline ] || fail "$what: not within 90 s; the logs are in $dir/logs"
     sleep 0.1
   done
 }
