@@ -348,7 +348,7 @@ fn approve_a_pause(cab: &mut Cab) {
     cab.yes("P", &["accounts-api 1.23.4: step 2 of 7 ends"]);
     cab.row(&["accounts-api", "25%", "2/7", "analysis run"]);
     cab.keys("P");
-    cab.row(&["waits for nothing that P could approve"]);
+    cab.row(&["waits for nothing that could be approved"]);
     let object = cab.rollout("accounts-api");
     assert_eq!((step(&object), weight(&object)), (&json!(2), &json!(25)));
     // The gate of the run that measures, against the limit that the Rollout gives it.
@@ -368,7 +368,7 @@ fn another_hand_was_faster(cab: &mut Cab) {
     cab.until("accounts-api", "its second analysis", |o| *step(o) == 5);
     cab.row(&["accounts-api", "50%", "5/7", "analysis run"]);
     cab.keys("y");
-    cab.row(&["waits for nothing that P could approve"]);
+    cab.row(&["waits for nothing that could be approved"]);
     let object = cab.rollout("accounts-api");
     assert_eq!((step(&object), weight(&object)), (&json!(5), &json!(50)));
 }

@@ -25,6 +25,8 @@ pub(super) struct Machine {
     plan: Option<Plan>,
     /// Annotation of the template that makes new pods, with its value; fixed once.
     note: Option<(&'static str, String)>,
+    /// True once the hold of this very order was seen: gone again, somebody has ended it, and it is not put back.
+    landed: bool,
 }
 
 struct View<'a> {
@@ -61,11 +63,15 @@ impl Machine {
 
     fn pause(&mut self, v: &View<'_>) -> Next {
         if v.w.held {
+            self.landed |= draft::is_hold_of(v.object, &v.aim.order);
             return if v.w.observed {
                 done(crate::text!("{} is held{}", v.name(), v.by()))
             } else {
                 wait("the controller to see the hold")
             };
+        }
+        if self.landed {
+            return done(crate::text!("{} was held, and the hold was ended meanwhile", v.name()));
         }
         if v.being_undone() {
             let why = crate::text!("{} is being undone: a hold would stop that", v.name());

@@ -21,6 +21,11 @@ pub fn hold_value(order: &Order) -> String {
     format!("hand/{}", order.when.as_millisecond())
 }
 
+/// True while the hold of this order lies on the object.
+pub fn is_hold_of(object: &Object, order: &Order) -> bool {
+    object.annotation(HOLD).is_some_and(|stamp| stamp == hold_value(order))
+}
+
 /// Who holds and why, for [`HOLD_BY`].
 pub fn hold_by(order: &Order) -> String {
     if order.why.is_empty() { order.who.to_string() } else { format!("{}: {}", order.who, order.why) }

@@ -25,6 +25,8 @@ pub(super) struct Machine {
     start: start::Start,
     back: back::Back,
     restart_at: Option<String>,
+    /// True once the hold of this very order was seen: gone again, somebody has ended it, and it is not put back.
+    landed: bool,
 }
 
 /// The state that a verb was ordered against.
@@ -44,6 +46,7 @@ impl Machine {
             start: start::Start::default(),
             back: back::Back::default(),
             restart_at: None,
+            landed: false,
         }
     }
 
@@ -67,10 +70,14 @@ impl Machine {
 
     fn pause(&mut self, v: &View<'_>) -> Next {
         if v.held() {
+            self.landed |= draft::is_hold_of(v.object, &v.aim.order);
             if !v.observed() {
                 return wait("the controller to see the hold");
             }
             return done(crate::text!("{} is held{}", v.name(), v.by()));
+        }
+        if self.landed {
+            return done(crate::text!("{} was held, and the hold was ended meanwhile", v.name()));
         }
         let ground = self.ground.get_or_insert_with(|| v.ground());
         let aimed = v.aim.seen.as_ref().map_or(ground.hash.as_str(), |s| s.hash.as_str());

@@ -113,6 +113,19 @@ fn is_back(c: &Cluster) -> bool {
 }
 
 #[test]
+fn a_hold_that_somebody_ended_is_not_put_back() {
+    let mut c = in_flight();
+    let mut pause = procedure(Verb::Pause, None);
+    let Next::Send(effect) = pause.next(&c.facts()) else { panic!("no effect") };
+    assert!(c.send(&effect).is_ok());
+    // It lies there, the controller has not seen it, and another order ends it before this one has looked again.
+    assert!(matches!(pause.next(&c.facts()), Next::Wait(_)));
+    done(&mut c, Verb::Resume);
+    assert!(matches!(pause.next(&c.facts()), Next::Done(_)));
+    assert_ne!(c.rollout["spec"]["paused"], true);
+}
+
+#[test]
 fn start_records_and_sets_in_one_patch() {
     let mut c = Cluster::healthy(steps(), json!({}));
     let Next::Send(effect) = procedure(start(NEW), None).next(&c.facts()) else { panic!("no effect") };
