@@ -128,6 +128,14 @@ impl Cab {
         self.keys("\r");
     }
 
+    /// Esc, until this is gone from the screen: another key at its heels would be read together with it.
+    fn esc(&mut self, gone: &str) {
+        self.keys("\x1b");
+        if let Err(screen) = self.screen.wait(SOON, |text| !text.contains(gone)) {
+            panic!("{gone} stays on the screen:\n{screen}");
+        }
+    }
+
     /// A line of the command line.
     fn says(&mut self, line: &str) {
         self.keys(":");
@@ -366,7 +374,8 @@ fn another_hand_was_faster(cab: &mut Cab) {
     cab.row(&["accounts-api 1.23.4: step 5 of 7 ends"]);
     cab.plane.plugin(&["promote", "accounts-api", "-n", cab.ns.name()]);
     cab.until("accounts-api", "its second analysis", |o| *step(o) == 5);
-    cab.row(&["accounts-api", "50%", "5/7", "analysis run"]);
+    // The dialog lies over the list; the graph beside it shows the step.
+    cab.row(&["50% 5/7"]);
     cab.keys("y");
     cab.row(&["waits for nothing that could be approved"]);
     let object = cab.rollout("accounts-api");
@@ -442,7 +451,7 @@ fn look_around(cab: &mut Cab) {
     cab.keys("/pricing\r");
     cab.screen.see("/pricing");
     cab.screen.see("2 gates · pricing-api");
-    cab.keys("\x1b");
+    cab.esc("/pricing");
     cab.keys(" ");
     cab.row(&["FROZEN"]);
     cab.keys("s");
@@ -451,14 +460,14 @@ fn look_around(cab: &mut Cab) {
     cab.screen.see("● LIVE");
     cab.keys(":sta\t");
     cab.screen.see(":start");
-    cab.keys("\x1b");
+    cab.esc(":start");
     cab.says("promte accounts-api");
     cab.row(&["promte is no command"]);
     cab.says("resume accounts-api");
     cab.row(&["accounts-api is not held"]);
     cab.keys("?");
     cab.row(&["P", "approve the gate or pause that waits"]);
-    cab.keys("\x1b");
+    cab.esc("approve the gate or pause that waits");
 
     cab.screen.resize(80, 24);
     let place = format!("dev/{}", cab.ns.name());
