@@ -33,3 +33,15 @@ pub enum Verdict {
     /// Not measured: NaN, empty, stale, too few.
     NoData,
 }
+
+/// What a trip was about (`train.md` §8); the words of the Release's `cause`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Pods do not start, die, or do not become ready.
+    Infrastructure,
+    /// Answers are wrong.
+    Logic,
+    /// Answers are slow.
+    Performance,
+}

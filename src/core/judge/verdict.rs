@@ -8,20 +8,9 @@ use jiff::Timestamp;
 use crate::core::confirm::{Order, Refusal};
 use crate::core::snapshot::Verdict;
 use crate::core::text::Text;
+pub use crate::core::verdict::Cause;
 use crate::core::verified::Verified;
 use crate::text;
-
-/// What kind of fault tripped (`train.md` §8).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cause {
-    /// Pods do not start, die, or do not become ready.
-    Infrastructure,
-    /// Answers are wrong.
-    Logic,
-    /// Answers are slow.
-    Performance,
-}
 
 /// The numbers of the error rule, as they were judged.
 #[derive(Clone, Copy, PartialEq, Debug, serde::Serialize)]

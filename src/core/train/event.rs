@@ -10,6 +10,7 @@ use super::resolved::{ServiceId, Setting};
 use crate::core::confirm::Order;
 use crate::core::elector::EpochMark;
 use crate::core::text::Text;
+pub use crate::core::verdict::Cause;
 use crate::core::verdict::Verdict;
 
 /// When something happened: by the monotonic clock of this process, by which things are measured, and by the clock on
@@ -164,18 +165,6 @@ pub enum JobReading {
     Failed,
     /// The way back is through.
     DownDone,
-}
-
-/// What a trip was about; the words of the Release's `cause`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cause {
-    /// Pods, images, nodes.
-    Infrastructure,
-    /// Errors.
-    Logic,
-    /// Latency.
-    Performance,
 }
 
 /// A verdict on a service.

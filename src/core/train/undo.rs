@@ -17,6 +17,23 @@ const GIT_PATIENCE: u64 = 10_000;
 /// How often a restore that another hand reverted is done again before a person must step in.
 pub(super) const FIGHTS_MAX: u32 = 3;
 
+/// What a restored template still needs: its mark and the end of a hold, then full promotion where no fast way is left.
+fn bring_home(state: &mut State, out: &mut Out, s: usize, r: &Reading, intent: u64) {
+    let Ok(id) = ServiceId::try_from(s) else { return };
+    let recorded = state.memory.services[s].recorded.clone();
+    if r.undo.is_none() || r.paused {
+        send(state, out, s, What::Mark, |plan| Safe::mark_undo(plan, id, r, intent));
+    } else if let Some(recorded) = recorded
+        && r.observed
+        && r.current == recorded
+        && r.stable != recorded
+        && !r.full
+        && !r.fast
+    {
+        send(state, out, s, What::Promote, |plan| Safe::promote_recorded(plan, id, r, &recorded, intent));
+    }
+}
+
 /// Drives everything that is to go back.
 pub(super) fn drive(state: &mut State, out: &mut Out) {
     widen(state);
@@ -175,18 +192,7 @@ fn take_back(state: &mut State, out: &mut Out, s: usize) {
             stuck(state, s, why);
         }
         Spec::Recorded => {
-            let recorded = state.memory.services[s].recorded.clone();
-            if r.undo.is_none() || r.paused {
-                send(state, out, s, What::Mark, |plan| Safe::mark_undo(plan, id, &r, intent));
-            } else if let Some(recorded) = recorded
-                && r.observed
-                && r.current == recorded
-                && r.stable != recorded
-                && !r.full
-                && !r.fast
-            {
-                send(state, out, s, What::Promote, |plan| Safe::promote_recorded(plan, id, &r, &recorded, intent));
-            }
+            bring_home(state, out, s, &r, intent);
         }
     }
 }
@@ -251,16 +257,8 @@ fn abort(state: &mut State, out: &mut Out, s: usize) {
         Spec::Recorded => {
             if is_back(state, s) {
                 state.set_stage(s, Stage::Aborted);
-            } else if r.undo.is_none() || r.paused {
-                send(state, out, s, What::Mark, |plan| Safe::mark_undo(plan, id, &r, intent));
-            } else if let Some(recorded) = recorded
-                && r.observed
-                && r.current == recorded
-                && r.stable != recorded
-                && !r.full
-                && !r.fast
-            {
-                send(state, out, s, What::Promote, |plan| Safe::promote_recorded(plan, id, &r, &recorded, intent));
+            } else {
+                bring_home(state, out, s, &r, intent);
             }
         }
         Spec::Other => state.set_stage(s, Stage::Aborted),
