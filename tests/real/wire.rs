@@ -371,7 +371,15 @@ fn plain(value: Value) -> Value {
             .filter(|(k, _)| {
                 !matches!(k.as_str(), "uid" | "creationTimestamp" | "resourceVersion" | "time" | "description")
             })
-            .map(|(k, v)| (k, plain(v)))
+            .map(|(k, v)| {
+                let mut v = plain(v);
+                // The server orders the owners of fields by the second of their write: which of two written close
+                // together comes first is chance.
+                if let ("managedFields", Value::Array(owners)) = (k.as_str(), &mut v) {
+                    owners.sort_by_key(|o| (o["manager"].to_string(), o["subresource"].to_string()));
+                }
+                (k, v)
+            })
             .collect(),
         Value::Array(items) => items.into_iter().map(plain).collect(),
         Value::String(text) => Value::String(words(&text)),
