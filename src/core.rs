@@ -7,6 +7,7 @@ pub mod effect;
 pub mod elector;
 pub mod finding;
 pub mod flag;
+pub mod frozen;
 pub mod gate;
 pub mod graph;
 pub mod guard;

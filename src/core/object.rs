@@ -36,6 +36,10 @@ pub enum ObjectKind {
     Application,
     /// `releases.footplate.dev/v1alpha1` Release.
     Release,
+    /// `coordination.k8s.io/v1` Lease.
+    Lease,
+    /// `batch/v1` Job.
+    Job,
 }
 
 impl ObjectKind {
@@ -55,6 +59,8 @@ impl ObjectKind {
             Self::FeatureFlag => ("core.openfeature.dev", "v1beta1", "featureflags", "FeatureFlag"),
             Self::Application => ("argoproj.io", "v1alpha1", "applications", "Application"),
             Self::Release => ("releases.footplate.dev", "v1alpha1", "releases", "Release"),
+            Self::Lease => ("coordination.k8s.io", "v1", "leases", "Lease"),
+            Self::Job => ("batch", "v1", "jobs", "Job"),
         }
     }
 

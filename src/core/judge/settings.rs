@@ -6,7 +6,8 @@ use crate::core::text::Text;
 use crate::text;
 
 /// The numbers that the guard goes by.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// Time between evaluations.
     pub evaluate: Duration,

@@ -1,5 +1,7 @@
 //! `services/<name>/service.yaml`: what a service needs, offers, and is judged by (design.md §3).
 
+use serde::{Deserialize, Serialize};
+
 use super::reader::{Reader, short};
 use super::yaml::Node;
 use crate::core::finding::{At, FileId, Findings, Place, Sources};
@@ -62,7 +64,8 @@ pub enum WorkloadKind {
 }
 
 /// What a gate goes by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum GateBy {
     /// Request metrics.
     Metrics,
@@ -71,7 +74,8 @@ pub enum GateBy {
 }
 
 /// Service level objectives; none where not written.
-#[derive(Clone, Copy, PartialEq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Slo {
     /// Share of failed requests, 0 to 1.
     pub error_rate: Option<f64>,
