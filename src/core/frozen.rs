@@ -2,6 +2,8 @@
 //! it needs no repository (`train.md` §9). [`Resolved`] is the part that the train goes by; the rest says where things
 //! lie and what they are judged by. Values only: making them from files is `frozen/freeze.rs`.
 
+pub mod freeze;
+
 use serde::{Deserialize, Serialize};
 
 use super::train::resolved::{Kind, Resolved, ServiceId, Setting};

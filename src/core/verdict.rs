@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 /// Where a service stands in the train. Words of design §6.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub enum TrainPhase {
     Unchanged,
@@ -18,6 +19,26 @@ pub enum TrainPhase {
     Undoing,
     Undone,
     Failed,
+}
+
+impl TrainPhase {
+    /// The word of design §6.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Waiting => "waiting",
+            Self::Deploying => "deploying",
+            Self::Stepping => "stepping",
+            Self::Held => "held",
+            Self::Baking => "baking",
+            Self::Done => "done",
+            Self::Aborting => "aborting",
+            Self::Aborted => "aborted",
+            Self::Undoing => "undoing",
+            Self::Undone => "undone",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// A verdict of a gate. Only `Pass` advances.

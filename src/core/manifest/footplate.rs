@@ -1,6 +1,7 @@
 //! `footplate.yaml`: how the trains of an environment repository run (design.md §3). It marks the root of the repository.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::civil::{Date, DateTime, Time, Weekday};
 
@@ -8,7 +9,9 @@ use super::reader::{Fields, Reader, short};
 use super::release::{FlagValue, flag_goals};
 use super::yaml::Node;
 use crate::core::finding::{At, FileId, Findings, Place, Sources};
+use crate::core::judge::Settings as Guard;
 use crate::core::text::Text;
+use crate::core::train::resolved::Times;
 use crate::text;
 
 /// How the trains of a repository run.
@@ -30,6 +33,17 @@ pub struct Footplate {
     pub signature: Option<Signature>,
     /// Policies that somebody let pass.
     pub waivers: Vec<Waiver>,
+    /// How long things take in a train, and what its guard goes by.
+    pub train: Pace,
+}
+
+/// How long things take in a train, and what its guard goes by (`train.md`: numbers are defaults).
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Pace {
+    /// What the train waits for.
+    pub times: Times,
+    /// What the guard goes by.
+    pub guard: Guard,
 }
 
 /// Where a train runs.
@@ -180,7 +194,7 @@ pub fn read(sources: &Sources, file: FileId) -> (Option<Footplate>, Findings) {
 }
 
 fn footplate(r: &mut Reader<'_>, node: &Node<'_>) -> Option<Footplate> {
-    let known = ["environments", "flags", "incidents", "migrations", "metrics", "signature", "waivers"];
+    let known = ["environments", "flags", "incidents", "migrations", "metrics", "signature", "train", "waivers"];
     let top = r.fields(node, "footplate.yaml", &known)?;
     let fix = "list where trains run: `environments: [{name: dev, context: dev, namespace: payments}]`";
     let mut named = Vec::new();
@@ -208,7 +222,63 @@ fn footplate(r: &mut Reader<'_>, node: &Node<'_>) -> Option<Footplate> {
     let metrics = top.get("metrics").map(|n| metrics(r, n)).unwrap_or_default();
     let signature = top.get("signature").and_then(|n| signature(r, n));
     let waivers = top.get("waivers").map(|n| waivers(r, n, &named)).unwrap_or_default();
-    Some(Footplate { environments, flags, safe, incidents: sinks, migration_job, metrics, signature, waivers })
+    let train = top.get("train").map(|n| pace(r, n)).unwrap_or_default();
+    Some(Footplate { environments, flags, safe, incidents: sinks, migration_job, metrics, signature, waivers, train })
+}
+
+fn pace(r: &mut Reader<'_>, node: &Node<'_>) -> Pace {
+    let mut out = Pace::default();
+    let times = [
+        "window",
+        "bake",
+        "flagStep",
+        "noData",
+        "baseline",
+        "evaluate",
+        "ready",
+        "page",
+        "undoPatience",
+        "deployPatience",
+        "detect",
+    ];
+    let numbers = ["requests", "ratio", "margin", "alpha", "p99Ratio"];
+    let known: Vec<&str> = times.iter().chain(&numbers).copied().collect();
+    let Some(fields) = r.fields(node, "train", &known) else { return out };
+    for key in times {
+        let Some(ms) = fields.get(key).and_then(|n| r.duration_ms(n, key)) else { continue };
+        let whole = Duration::from_secs_f64(ms / 1000.0);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "read as a length of time")]
+        let ms = ms as u64;
+        let Pace { times: t, guard: g } = &mut out;
+        match key {
+            "window" => (t.window, g.window) = (ms, whole),
+            "bake" => (t.bake, g.bake) = (ms, whole),
+            "flagStep" => t.flag_step = ms,
+            "noData" => (t.no_data, g.no_data) = (ms, whole),
+            "baseline" => g.baseline = whole,
+            "evaluate" => g.evaluate = whole,
+            "ready" => g.ready = whole,
+            "page" => t.page = ms,
+            "undoPatience" => t.undo_patience = ms,
+            "deployPatience" => t.deploy_patience = ms,
+            _ => g.detect = whole,
+        }
+    }
+    // A window that holds too few requests reaches further back, in the same proportion.
+    out.guard.window_max = out.guard.window * 5;
+    out.times.verdict_fresh = out.times.verdict_fresh.min(out.times.window);
+    for (key, slot, min, max) in [
+        ("requests", &mut out.guard.requests_min, 1.0, 1e9),
+        ("ratio", &mut out.guard.ratio, 1.0, 1e3),
+        ("margin", &mut out.guard.margin, 0.0, 1.0),
+        ("alpha", &mut out.guard.alpha, 1e-6, 0.5),
+        ("p99Ratio", &mut out.guard.p99_ratio, 1.0, 1e3),
+    ] {
+        if let Some(value) = fields.get(key).and_then(|n| r.number(n, key, min, max)) {
+            *slot = value;
+        }
+    }
+    out
 }
 
 /// The environments that are complete, and in `named` the names of all.

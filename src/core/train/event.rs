@@ -12,6 +12,7 @@ use crate::core::elector::EpochMark;
 use crate::core::text::Text;
 pub use crate::core::verdict::Cause;
 use crate::core::verdict::Verdict;
+use crate::text;
 
 /// When something happened: by the monotonic clock of this process, by which things are measured, and by the clock on
 /// the wall, which is only written down.
@@ -226,6 +227,31 @@ pub enum Check {
     Scrape,
 }
 
+impl Check {
+    /// What it looks at, in words.
+    pub fn name(&self, plan: &super::resolved::Resolved) -> Text {
+        let of = |what: &str, s: &ServiceId| text!("{what} of {}", plan.service(*s).name);
+        match self {
+            Self::Cluster => text!("the cluster"),
+            Self::Rights => text!("rights"),
+            Self::Alone => text!("no other train"),
+            Self::Freeze => text!("freeze windows"),
+            Self::Policy(n) => text!("policy {}", plan.policies[usize::from(*n)].name),
+            Self::Burning(s) => of("error budget", s),
+            Self::Quarantine(s) => of("quarantine", s),
+            Self::Drift(s) => of("drift", s),
+            Self::ConfigVolume(s) => of("config volume", s),
+            Self::Weights(s) => of("weights", s),
+            Self::WayBack(s) => of("way back", s),
+            Self::Anew(s) => of("steps", s),
+            Self::FlagOld(f) => text!("flag {}", plan.flags[usize::from(*f)].key),
+            Self::Schema => text!("schema"),
+            Self::Push => text!("push rights"),
+            Self::Scrape => text!("scrape interval"),
+        }
+    }
+}
+
 /// What a check found.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -240,6 +266,19 @@ pub enum Found {
     Refuse(Text),
     /// Not known yet, or cannot be found out; stops as a refusal does, until it is known.
     Unknown(Text),
+}
+
+impl Found {
+    /// A word for it, and what it says.
+    pub fn parts(&self) -> (&'static str, &Text) {
+        match self {
+            Self::Good(says) => ("good", says),
+            Self::Warn(says) => ("warn", says),
+            Self::Ask(says) => ("ask", says),
+            Self::Refuse(says) => ("refuse", says),
+            Self::Unknown(says) => ("unknown", says),
+        }
+    }
 }
 
 /// One fact of the pre-flight.
