@@ -27,6 +27,7 @@ pub mod record;
 pub mod release;
 pub mod repository;
 pub mod series;
+pub mod slo;
 pub mod snapshot;
 pub mod template;
 pub mod text;

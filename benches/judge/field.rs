@@ -7,7 +7,7 @@ use std::time::Duration;
 use footplate::core::judge::sample::{Arm, Reading, Sample};
 use footplate::core::judge::sequential::Counts;
 use footplate::core::judge::{Arms, Judge, News, Settings, Subject};
-use footplate::core::manifest::service::{GateBy, Slo};
+use footplate::core::slo::{GateBy, Slo};
 use footplate::core::snapshot::Verdict;
 use footplate::core::text::Text;
 use rand::{RngExt, SeedableRng};

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::train::resolved::{Kind, Resolved, ServiceId, Setting};
 use crate::core::judge;
-use crate::core::manifest::service::{GateBy, Slo};
 use crate::core::object::{ObjectKind, ObjectRef};
+use crate::core::slo::{GateBy, Slo};
 use crate::core::text::Text;
 
 /// Version of this form. A conductor that does not know it leaves the train alone.

@@ -32,7 +32,7 @@ use self::sequential::{Before, Concurrent, Counts};
 pub use self::settings::Settings;
 use self::window::Window;
 use super::gate::freshness::is_stale;
-use super::manifest::service::{GateBy, Slo};
+use super::slo::{GateBy, Slo};
 use super::text::Text;
 use crate::text;
 

@@ -7,7 +7,7 @@ use super::Settings;
 use super::sample::Arm;
 use super::sequential::Counts;
 use super::window::Window;
-use crate::core::manifest::service::Slo;
+use crate::core::slo::Slo;
 use crate::core::text::Text;
 use crate::text;
 

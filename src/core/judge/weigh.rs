@@ -10,7 +10,7 @@ use super::sequential::Before;
 use super::verdict::{Cause, Judgement};
 use super::window::Held;
 use super::{Arms, Judge};
-use crate::core::manifest::service::GateBy;
+use crate::core::slo::GateBy;
 use crate::core::snapshot::Verdict;
 use crate::core::text::Text;
 use crate::text;

@@ -1,11 +1,10 @@
 //! `services/<name>/service.yaml`: what a service needs, offers, and is judged by (design.md §3).
 
-use serde::{Deserialize, Serialize};
-
 use super::reader::{Reader, short};
 use super::yaml::Node;
 use crate::core::finding::{At, FileId, Findings, Place, Sources};
 use crate::core::image;
+pub use crate::core::slo::{GateBy, Slo};
 use crate::core::text::{Text, is_hostile};
 use crate::text;
 
@@ -61,30 +60,6 @@ pub enum WorkloadKind {
     Canary,
     /// Plain Deployment.
     Deployment,
-}
-
-/// What a gate goes by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GateBy {
-    /// Request metrics.
-    Metrics,
-    /// Pods and lag, for workers without request metrics.
-    Health,
-}
-
-/// Service level objectives; none where not written.
-#[derive(Clone, Copy, PartialEq, Default, Debug, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Slo {
-    /// Share of failed requests, 0 to 1.
-    pub error_rate: Option<f64>,
-    /// 95th percentile of latency, milliseconds.
-    pub p95_ms: Option<f64>,
-    /// 99th percentile of latency, milliseconds.
-    pub p99_ms: Option<f64>,
-    /// Ceiling of server errors, per second.
-    pub max_5xx_per_second: Option<f64>,
 }
 
 /// Reads a service file that lies in the folder of this name. What could be read is given even when findings are errors; none when nothing could.
