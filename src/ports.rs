@@ -171,12 +171,23 @@ pub struct ContextList {
     pub all: Vec<ContextInfo>,
 }
 
+/// Which credential plugins of a kubeconfig may be run. A kubeconfig is a script: it names any command, which then runs with
+/// the rights of whoever reads it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Plugins {
+    /// Whatever a kubeconfig names.
+    Any,
+    /// These alone, each a name that is looked up on PATH or a path.
+    Only(Vec<Text>),
+}
+
 /// The clusters that this person can name.
 pub trait Clusters: Send + Sync {
     /// The contexts there are. Fails when a kubeconfig cannot be read: nothing else is taken in its place.
     fn contexts(&self) -> Result<ContextList, Fault>;
-    /// The cluster of a context. Sends nothing yet. Must be called inside a tokio runtime.
-    fn connect(&self, context: &str) -> Result<Arc<dyn Cluster>, Fault>;
+    /// The cluster of a context, which runs no other credential plugins than these. Sends nothing yet. Must be called inside
+    /// a tokio runtime.
+    fn connect(&self, context: &str, plugins: &Plugins) -> Result<Arc<dyn Cluster>, Fault>;
 }
 
 /// One sample of a metric answer: the values of a scalar or a vector, NaN and infinities kept.
@@ -218,6 +229,10 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     /// Time that only runs forward, from an arbitrary start.
     fn monotonic(&self) -> Duration;
+    /// How many seconds of it pass while one passes for the machine and for whoever looks at it.
+    fn pace(&self) -> f64 {
+        1.0
+    }
     /// Ends when this much of that time has passed.
     fn sleep(&self, duration: Duration) -> Fut<'_, ()>;
 }

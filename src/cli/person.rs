@@ -14,6 +14,7 @@ use crate::config::places::Places;
 use crate::config::settings::{self, Binding, Settings};
 use crate::core::finding::{Finding, Findings, Place, Sources};
 use crate::core::manifest::reader::short;
+use crate::ports::Plugins;
 use crate::text;
 
 /// A person's settings, as they count.
@@ -87,6 +88,14 @@ impl Own {
         let what = text!("your settings have {count} error{}", if count == 1 { "" } else { "s" });
         let hint = "mend them, or go without them for now: FOOTPLATE_CONFIG_DIR=/dev/null; pause, abort and undo work as it is";
         Err(Failure::new(FailureKind::Input, what, hint))
+    }
+
+    /// The credential plugins that may be run.
+    pub fn plugins(&self) -> Plugins {
+        match &self.person.credential_plugins.value {
+            list if list.iter().any(|name| *name == *"*") => Plugins::Any,
+            list => Plugins::Only(list.clone()),
+        }
     }
 
     /// Goes on in spite of mistakes, all of which are told: nothing may stand in the way of pause, abort and undo.

@@ -64,7 +64,7 @@ pub fn resolve(
 /// Where a command that was given here goes; what is wrong with the manifest is no matter.
 pub fn of(here: Here, global: &Global, wiring: &Wiring) -> Result<Target, Failure> {
     let (environment, context) = choose(&here, global, wiring)?;
-    let cluster = wiring.clusters.connect(&context).map_err(|fault| {
+    let cluster = wiring.clusters.connect(&context, &global.own.plugins()).map_err(|fault| {
         // A name that is not in the file is a slip of the keyboard, not a cluster that does not answer.
         let known = wiring.clusters.contexts().is_ok_and(|list| list.all.iter().any(|c| c.name == context));
         let mut failure = Failure::from(fault);

@@ -85,7 +85,9 @@ pub struct Person {
     pub mouse: Said<bool>,
     /// Contexts that are read-only by their name.
     pub read_only_contexts: Said<Vec<Pattern>>,
-    /// True when that is lifted for the place that was opened.
+    /// Credential plugins that may be run, by name or path; `*` is any.
+    pub credential_plugins: Said<Vec<Text>>,
+    /// True when what makes contexts read-only is lifted for the place that was opened.
     pub write: bool,
     /// Keys that are not the built-in ones.
     pub keys: Vec<Binding>,
@@ -101,6 +103,7 @@ impl Default for Person {
             glyphs: Said::built_in(Glyphs::default()),
             mouse: Said::built_in(false),
             read_only_contexts: Said::built_in(patterns),
+            credential_plugins: Said::built_in(vec!["*".into()]),
             write: false,
             keys: Vec::new(),
         }
@@ -144,6 +147,7 @@ impl Person {
             }
             person.read_only_contexts = Said { value: patterns, by: Layer::Environment };
         }
+        person.credential_plugins.over(file.credential_plugins, Layer::File);
         person.write = given.write;
         person.keys = file.keys;
         (person, findings)

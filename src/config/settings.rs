@@ -107,6 +107,16 @@ pub const ALL: &[Setting] = &[
             "--write lifts it for one run.",
         ],
     },
+    Setting {
+        key: "credential_plugins",
+        default: "[\"*\"]",
+        variable: "",
+        argument: "",
+        about: &[
+            "Credential plugins (users[].user.exec of a kubeconfig) that may be run: names, which are looked up on PATH, or",
+            "paths. A kubeconfig may name any command; \"*\" runs them all, [] runs none.",
+        ],
+    },
 ];
 
 /// The built-in patterns of contexts that are read-only where nobody named them.
@@ -134,6 +144,8 @@ pub struct Settings {
     pub mouse: Option<bool>,
     /// Contexts that are read-only by their name.
     pub read_only_contexts: Option<Vec<Pattern>>,
+    /// Credential plugins that may be run, by name or path; `*` is any.
+    pub credential_plugins: Option<Vec<Text>>,
     /// Keys, action by action, in the order of the file.
     pub keys: Vec<Binding>,
 }
@@ -156,13 +168,14 @@ fn settings(r: &mut Reader<'_>, node: &Node<'_>) -> Option<Settings> {
     let glyphs = top.get("glyphs").and_then(|n| r.word(n, "glyphs", Glyphs::WORDS));
     let mouse = top.get("mouse").and_then(|n| r.boolean(n, "mouse"));
     let read_only_contexts = top.get("read_only_contexts").map(|n| patterns(r, n));
+    let credential_plugins = top.get("credential_plugins").map(|n| plugins(r, n));
     let mut keys = Vec::new();
     if let Some(n) = top.get("keys")
         && let Some(entries) = r.entries(n, "keys")
     {
         bindings(r, "", entries, &mut keys);
     }
-    Some(Settings { theme, color, glyphs, mouse, read_only_contexts, keys })
+    Some(Settings { theme, color, glyphs, mouse, read_only_contexts, credential_plugins, keys })
 }
 
 fn patterns(r: &mut Reader<'_>, node: &Node<'_>) -> Vec<Pattern> {
@@ -175,6 +188,22 @@ fn patterns(r: &mut Reader<'_>, node: &Node<'_>) -> Vec<Pattern> {
             }
             Ok(pattern) => out.push(pattern),
             Err((what, fix)) => r.error(item.span, what, fix),
+        }
+    }
+    out
+}
+
+/// An entry that cannot be read allows nothing, nor does a list that is none.
+fn plugins(r: &mut Reader<'_>, node: &Node<'_>) -> Vec<Text> {
+    let mut out: Vec<Text> = Vec::new();
+    for item in r.list(node, "credential_plugins") {
+        let Some(raw) = r.scalar(item, "an entry of credential_plugins") else { continue };
+        let name = Text::scrub(raw);
+        if name.is_empty() || *name != *raw || (raw.contains('*') && raw != "*") {
+            let what = text!("credential_plugins cannot name `{}`", short(raw));
+            r.error(item.span, what, "write the name of a program or its path; \"*\" alone is any");
+        } else {
+            out.push(name);
         }
     }
     out
@@ -226,14 +255,16 @@ mod tests {
 
     #[test]
     fn every_setting_is_read() {
-        let (settings, said) =
-            of("theme = 'dark'\ncolor = 'never'\nglyphs = 'ascii'\nmouse = true\nread_only_contexts = ['live-*']\n\
-             [keys]\n'train.pause' = ['f2', 'p']\nzoom.fit = '='\nfilter = []\n");
+        let (settings, said) = of(
+            "theme = 'dark'\ncolor = 'never'\nglyphs = 'ascii'\nmouse = true\nread_only_contexts = ['live-*']\n\
+             credential_plugins = ['aws', '/opt/kubelogin']\n[keys]\n'train.pause' = ['f2', 'p']\nzoom.fit = '='\nfilter = []\n",
+        );
         assert_eq!(said, "");
         assert_eq!(settings.theme.unwrap().value, *"dark");
         assert_eq!((settings.color, settings.glyphs), (Some(When::Never), Some(Glyphs::Ascii)));
         assert_eq!(settings.mouse, Some(true));
         assert_eq!(settings.read_only_contexts.unwrap(), [Pattern::parse("live-*").unwrap()]);
+        assert_eq!(settings.credential_plugins.unwrap(), ["aws", "/opt/kubelogin"].map(Text::from));
         let keys: Vec<(String, Vec<String>)> = settings
             .keys
             .iter()
@@ -242,6 +273,15 @@ mod tests {
         let wanted = [("train.pause", vec!["f2", "p"]), ("zoom.fit", vec!["="]), ("filter", vec![])];
         let wanted = wanted.map(|(id, keys)| (id.to_owned(), keys.into_iter().map(str::to_owned).collect()));
         assert_eq!(keys, wanted);
+    }
+
+    #[test]
+    fn a_list_of_plugins_that_cannot_be_read_allows_none() {
+        for text in ["'aws'", "1", "[[]]", "['']", "['aws*']", "[\"a\\u001bb\"]"] {
+            let (settings, said) = of(&format!("credential_plugins = {text}\n"));
+            assert_eq!(settings.credential_plugins, Some(Vec::new()), "{text}");
+            assert!(said.starts_with("error: "), "{text}: {said}");
+        }
     }
 
     #[test]
@@ -318,5 +358,6 @@ mod tests {
         assert_eq!(settings.mouse, Some(false));
         let built_in: Vec<Pattern> = READ_ONLY_CONTEXTS.iter().map(|p| Pattern::parse(p).unwrap()).collect();
         assert_eq!(settings.read_only_contexts, Some(built_in));
+        assert_eq!(settings.credential_plugins, Some(vec!["*".into()]));
     }
 }

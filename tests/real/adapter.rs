@@ -10,7 +10,7 @@ use footplate::core::effect::{Change, Direction, Effect};
 use footplate::core::guard::{Cleared, Standing, clear};
 use footplate::core::object::{ObjectKind, ObjectRef};
 use footplate::core::snapshot::WriteMode;
-use footplate::ports::{Access, Cluster, FaultKind, Interest, Seen};
+use footplate::ports::{Access, Cluster, FaultKind, Interest, Plugins, Seen};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -24,7 +24,7 @@ pub fn connect(plane: &ControlPlane, context: &str) -> Kubernetes {
 
 fn connect_by(kubeconfig: &Path, context: &str) -> Kubernetes {
     let contexts = Contexts::read(&[kubeconfig.to_owned()], false).unwrap();
-    Kubernetes::connect(contexts.select(context).unwrap()).unwrap()
+    Kubernetes::connect(contexts.select(context).unwrap(), &Plugins::Any).unwrap()
 }
 
 /// The first quoted value after this key.

@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 
 use super::fault::redact;
 use crate::core::text::Text;
-use crate::ports::{Fault, FaultKind};
+use crate::ports::{Fault, FaultKind, Plugins};
 use crate::text;
 
 /// Longest time a plugin may take. Cloud CLIs were seen to take 30 s on a bad line.
@@ -55,6 +55,7 @@ pub(super) struct Plugin {
     info: String,
     user: Text,
     install: Option<Text>,
+    allowed: Plugins,
     deadline: Duration,
     state: Mutex<State>,
     /// Since when it runs; none while it does not.
@@ -71,8 +72,9 @@ struct State {
 }
 
 impl Plugin {
-    /// Takes the plugin of a kubeconfig's user. A fault when it names no command.
-    pub fn new(exec: &ExecConfig, user: &Text, deadline: Duration) -> Result<Self, Fault> {
+    /// Takes the plugin of a kubeconfig's user; that it is not one of those allowed is said when it is to be run. A fault when
+    /// it names no command.
+    pub fn new(exec: &ExecConfig, user: &Text, allowed: &Plugins, deadline: Duration) -> Result<Self, Fault> {
         let Some(command) = exec.command.as_deref().filter(|c| !c.is_empty()) else {
             return Err(fault(
                 user,
@@ -96,6 +98,7 @@ impl Plugin {
             info: json!({ "apiVersion": version, "kind": "ExecCredential", "spec": spec }).to_string(),
             user: user.clone(),
             install: exec.install_hint.as_deref().map(Text::scrub),
+            allowed: allowed.clone(),
             deadline,
             state: Mutex::default(),
             running: std::sync::Mutex::default(),
@@ -186,6 +189,12 @@ impl Plugin {
                 self.install.clone().unwrap_or_else(|| text!("install {} or put it on PATH", self.command.display()));
             return Err(fault(&self.user, text!("{} is not on PATH", self.command.display()), hint));
         };
+        if !allows(&self.allowed, &program) {
+            let name = self.command.display();
+            let why = text!("{name} ({}) is not in credential_plugins of your settings", program.display());
+            let hint = text!("if you trust it, add \"{name}\" to that list; `footplate doctor` names the file");
+            return Err(fault(&self.user, why, hint));
+        }
         // In a session of its own a plugin has no controlling terminal: it can neither draw on the screen nor wait for keys.
         let mut command = match resolve(Path::new("setsid")) {
             Some(setsid) => {
@@ -275,6 +284,20 @@ fn fault(user: &Text, why: Text, hint: Text) -> Fault {
     Fault { kind: FaultKind::Unauthorized, what: text!("get credentials of {user}"), why, hint }
 }
 
+/// Whether a program may be run: one of the list leads to the very same file. By its place and not by its name, so that a
+/// kubeconfig cannot bring an `aws` of its own.
+fn allows(plugins: &Plugins, program: &Path) -> bool {
+    match plugins {
+        Plugins::Any => true,
+        Plugins::Only(list) => {
+            let place = |path: &Path| path.canonicalize().ok();
+            let wanted = place(program);
+            wanted.is_some()
+                && list.iter().filter_map(|name| resolve(Path::new(name.as_str()))).any(|p| place(&p) == wanted)
+        }
+    }
+}
+
 /// The executable that a command names: itself when it has a slash, else the first on PATH.
 pub(super) fn resolve(command: &Path) -> Option<PathBuf> {
     if command.components().count() > 1 {
@@ -293,7 +316,7 @@ mod tests {
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let exec = ExecConfig { command: Some(path.display().to_string()), ..ExecConfig::default() };
-        Plugin::new(&exec, &"ana".into(), deadline).unwrap()
+        Plugin::new(&exec, &"ana".into(), &Plugins::Any, deadline).unwrap()
     }
 
     fn token(grant: &Grant) -> &str {
@@ -327,6 +350,31 @@ echo "{{\"status\":{{\"token\":\"t$n\"}}}}""#,
     }
 
     #[tokio::test]
+    async fn only_those_are_run_that_a_list_allows() {
+        let folder = tempfile::tempdir().unwrap();
+        let ran = folder.path().join("ran");
+        let script = format!("touch {}; echo '{{\"status\":{{\"token\":\"t\"}}}}'", ran.display());
+        let own = plugin(folder.path(), &script, PLUGIN_DEADLINE);
+        let path = folder.path().join("plugin");
+        let with = |list: &[&str]| {
+            let exec = ExecConfig { command: Some(path.display().to_string()), ..ExecConfig::default() };
+            let only = Plugins::Only(list.iter().map(|name| Text::scrub(name)).collect());
+            Plugin::new(&exec, &"ana".into(), &only, PLUGIN_DEADLINE).unwrap()
+        };
+        // The name alone is what PATH leads to, and that is not this one; nor is a neighbour.
+        for list in [&[][..], &["plugin"], &["sh", "/bin/sh"], &["/nowhere/plugin"]] {
+            let fault = with(list).grant(None).await.err().unwrap();
+            assert_eq!(fault.kind, FaultKind::Unauthorized);
+            assert!(fault.why.contains("is not in credential_plugins"), "{}", fault.why);
+            assert!(!ran.exists(), "{list:?}");
+        }
+        let named = path.display().to_string();
+        assert_eq!(token(&with(&["sh", &named]).grant(None).await.unwrap()), "Bearer t");
+        assert!(ran.exists());
+        assert_eq!(token(&own.grant(None).await.unwrap()), "Bearer t");
+    }
+
+    #[tokio::test]
     async fn an_expired_token_is_renewed_before_it_is_used() {
         let folder = tempfile::tempdir().unwrap();
         let script = r#"echo '{"status":{"token":"old","expirationTimestamp":"2020-01-01T00:00:00Z"}}'"#;
@@ -356,7 +404,7 @@ echo "{{\"status\":{{\"token\":\"t$n\"}}}}""#,
         assert!(silent.grant(None).await.err().unwrap().why.contains("neither token nor certificate"));
 
         let missing = ExecConfig { command: Some("no-such-plugin".into()), ..ExecConfig::default() };
-        let missing = Plugin::new(&missing, &"ana".into(), PLUGIN_DEADLINE).unwrap();
+        let missing = Plugin::new(&missing, &"ana".into(), &Plugins::Any, PLUGIN_DEADLINE).unwrap();
         let fault = missing.grant(None).await.err().unwrap();
         assert_eq!(fault.why.as_str(), "no-such-plugin is not on PATH");
         assert_eq!(fault.hint.as_str(), "install no-such-plugin or put it on PATH");

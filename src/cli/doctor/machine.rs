@@ -52,6 +52,7 @@ fn settings(own: &Own, places: &Places) -> Check {
         said("glyphs", person.glyphs.by),
         said("mouse", person.mouse.by),
         said("read_only_contexts", person.read_only_contexts.by),
+        said("credential_plugins", person.credential_plugins.by),
     ]
     .into_iter()
     .flatten()
@@ -69,6 +70,7 @@ fn settings(own: &Own, places: &Places) -> Check {
         "file": own.file.as_ref().map(|f| text!("{}", f.display())),
         "theme": {"value": person.theme.value, "by": person.theme.by.name()},
         "read_only_contexts": person.read_only_contexts.value.iter().map(|p| text!("{p}")).collect::<Vec<_>>(),
+        "credential_plugins": person.credential_plugins.value,
     });
     Check::pass(id, what, why).with(data)
 }
