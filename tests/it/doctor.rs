@@ -173,6 +173,23 @@ fn a_credential_plugin_that_hangs_or_fails_is_named_and_smears_nothing() {
     let why = credentials["why"].as_str().unwrap();
     assert!(why.contains("ended with 3") && !why.contains("hunter2"), "{why}");
     assert!(!format!("{report}{err}").contains('\u{1b}'));
+
+    // With a list that does not have it, it is not run at all.
+    script(&format!("touch {}", home.folder.path().join("ran").display()));
+    home.write("config.toml", "credential_plugins = [\"aws\", \"plugin\"]\n");
+    let (report, code, _) = doctor(&home, &here, &[]);
+    let credentials = check(&report, "cluster.credentials");
+    assert_eq!((code, &credentials["outcome"]), (3, &json!("fail")), "{report:#}");
+    let told = format!("{} {}", credentials["why"], credentials["next"]);
+    assert!(told.contains("not in credential_plugins") && told.contains("if you trust it, add"), "{told}");
+    assert!(!home.folder.path().join("ran").exists());
+    let settings = check(&report, "machine.settings");
+    assert_eq!(settings["data"]["credential_plugins"], json!(["aws", "plugin"]));
+    assert!(settings["why"].as_str().unwrap().contains("credential_plugins (file)"), "{settings}");
+    home.write("config.toml", &format!("credential_plugins = [\"{}\"]\n", plugin.display()));
+    let (report, ..) = doctor(&home, &here, &[]);
+    let why = check(&report, "cluster.credentials")["why"].to_string();
+    assert!(home.folder.path().join("ran").exists() && !why.contains("credential_plugins"), "{why}");
 }
 
 #[test]

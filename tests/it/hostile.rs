@@ -4,6 +4,7 @@
 
 mod api;
 mod corpus;
+mod own;
 
 use std::collections::BTreeMap;
 use std::path::Path;
