@@ -21,7 +21,7 @@ pub use send::FIELD_MANAGER;
 use crate::core::guard::Cleared;
 use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::text::Text;
-use crate::ports::{Access, Cluster, Clusters, ContextList, Fault, Fut, Identity, Interest, Seen};
+use crate::ports::{Access, Cluster, Clusters, ContextList, Fault, Fut, Identity, Interest, Plugins, Seen};
 use wire::Wire;
 
 /// One Kubernetes cluster.
@@ -31,10 +31,10 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// To the server of a context. Nothing is sent before the first call. Must run inside a tokio runtime. Fails when
-    /// certificates or keys of the kubeconfig cannot be used.
-    pub fn connect(selected: Selected) -> Result<Self, Fault> {
-        Ok(Self { wire: Arc::new(Wire::connect(selected)?) })
+    /// To the server of a context, with these credential plugins and no others. Nothing is sent before the first call, and certificates and keys of the kubeconfig that
+    /// cannot be used are told then. Fails when its credential plugin has no command.
+    pub fn connect(selected: Selected, plugins: &Plugins) -> Result<Self, Fault> {
+        Ok(Self { wire: Arc::new(Wire::connect(selected, plugins)?) })
     }
 
     /// Over a client that exists already, known by this identity.
@@ -57,9 +57,9 @@ impl Clusters for Kubeconfigs {
         Ok(Contexts::load(|key| std::env::var_os(key))?.info())
     }
 
-    fn connect(&self, context: &str) -> Result<Arc<dyn Cluster>, Fault> {
+    fn connect(&self, context: &str, plugins: &Plugins) -> Result<Arc<dyn Cluster>, Fault> {
         let selected = Contexts::load(|key| std::env::var_os(key))?.select(context)?;
-        Ok(Arc::new(Kubernetes::connect(selected)?))
+        Ok(Arc::new(Kubernetes::connect(selected, plugins)?))
     }
 }
 

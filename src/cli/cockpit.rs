@@ -9,7 +9,7 @@ use super::act::{journal, who};
 use super::console::Console;
 use super::failure::Failure;
 use super::place::{Strictness, Target, elsewhere, resolve};
-use super::screen::{Opening, show};
+use super::screen::{Opening, first_frame, show};
 use super::{Global, MetricsAt, Wiring};
 use crate::cockpit::message::ContextRow;
 use crate::core::snapshot::{Place as Where, WriteMode};
@@ -45,7 +45,7 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
             if *context == first.scope.place.context {
                 return Ok(first.clone());
             }
-            let cluster = clusters.connect(context)?;
+            let cluster = clusters.connect(context, &own.plugins())?;
             let (there, environment) = elsewhere(&first.scope, &environments, cluster.identity(), &own.person);
             let address = environment.and_then(|e| e.prometheus);
             Ok(Place { cluster, scope: Arc::new(there), metrics: metrics(address.as_ref(), &metrics_at) })
@@ -58,8 +58,9 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
         open: opener,
     };
     let contexts = contexts(&*wiring.clusters, &scope.place, global);
-    let handle = run::start(first, systems);
-    let opening = Opening { clock: Arc::clone(&wiring.clock), who: who(&user), contexts };
+    let (painted, seen) = first_frame();
+    let handle = run::start_when(first, systems, seen);
+    let opening = Opening { clock: Arc::clone(&wiring.clock), who: who(&user), contexts, painted: Some(painted) };
     show(handle, opening, global).await.map(|_| ())
 }
 

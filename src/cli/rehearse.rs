@@ -229,7 +229,8 @@ async fn on_screen(scenario: Scenario, args: &RehearseArgs, global: &Global, wir
     let conditions = Arc::clone(&wiring.conditions);
     let stage = open(scenario, args, speed, write, &wiring.rehearsal, journal, conditions)?;
     let Stage { world, clock, engine, driver } = stage;
-    let opening = Opening { clock: Arc::clone(&clock) as Arc<dyn Clock>, who: "you".into(), contexts: Vec::new() };
+    let opening =
+        Opening { clock: Arc::clone(&clock) as Arc<dyn Clock>, who: "you".into(), contexts: Vec::new(), painted: None };
     // Read-only nobody drives: the script's orders would be refused one by one.
     let handle = hands::share(engine, world, clock, !global.read_only);
     // The rehearsal ends with the screen: nothing outside is left half done.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ratatui::crossterm::terminal::size;
+use tokio::sync::oneshot;
 
 use super::failure::{Failure, FailureKind};
 use super::person::Own;
@@ -23,6 +24,8 @@ use crate::engine::run::Handle;
 use crate::ports::Clock;
 use crate::text;
 
+/// A first frame is waited for no longer than this.
+const FIRST_FRAME_IN: Duration = Duration::from_millis(250);
 /// A screen that is told to end has this long for it.
 const SCREEN_ENDS_IN: Duration = Duration::from_secs(2);
 /// Longest text for the clipboard, bytes: what terminals take through OSC 52 without trouble.
@@ -36,6 +39,14 @@ pub struct Opening {
     pub who: Text,
     /// Contexts to switch to.
     pub contexts: Vec<ContextRow>,
+    /// Told when the first frame is on the screen.
+    pub painted: Option<oneshot::Sender<()>>,
+}
+
+/// The first frame of a screen, as somebody waits for it; a terminal that takes nothing is not waited for long.
+pub fn first_frame() -> (oneshot::Sender<()>, impl Future<Output = ()> + Send + 'static) {
+    let (painted, seen) = oneshot::channel();
+    (painted, async { drop(tokio::time::timeout(FIRST_FRAME_IN, seen).await) })
 }
 
 /// Shows the engine until the person leaves or the terminal is gone. Orders under way are finished before it returns.
@@ -103,7 +114,7 @@ impl Look {
 
 fn on_terminal(ends: link::Ends, look: Look, own: &Own, opening: Opening) -> std::io::Result<Ending> {
     let link::Ends { snapshots, messages, commands } = ends;
-    let Opening { clock, who, contexts } = opening;
+    let Opening { clock, who, contexts, painted } = opening;
     let setup = Setup {
         snapshot: Arc::clone(&snapshots.borrow()),
         keymap: own.keymap.clone(),
@@ -122,5 +133,5 @@ fn on_terminal(ends: link::Ends, look: Look, own: &Own, opening: Opening) -> std
     let remote = std::env::var_os("SSH_CONNECTION").is_some();
     let save_to = Some(Places::find(|key| std::env::var_os(key)).state);
     let now = Box::new(move || clock.now());
-    terminal::run(&mut app, Links { snapshots, messages, commands, now, save_to, remote })
+    terminal::run(&mut app, Links { snapshots, messages, commands, now, save_to, remote, painted })
 }

@@ -15,7 +15,7 @@ use ratatui::layout::Size;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::App;
 use super::backend::Wire;
@@ -48,6 +48,8 @@ pub struct Links {
     pub save_to: Option<PathBuf>,
     /// True over SSH: fewer frames.
     pub remote: bool,
+    /// Told when the first frame was sent.
+    pub painted: Option<oneshot::Sender<()>>,
 }
 
 /// How the screen ended.
@@ -246,6 +248,10 @@ async fn drive(app: &mut App, mut links: Links) -> io::Result<Ending> {
         if dirty && Instant::now() >= next_frame {
             screen.draw(|frame| app.draw(frame))?;
             screen.backend_mut().send()?;
+            if let Some(painted) = links.painted.take() {
+                // Who waited may be gone.
+                let _ = painted.send(());
+            }
             dirty = false;
             next_frame = Instant::now() + pace;
         }

@@ -1,5 +1,6 @@
 //! Whether what is shown is still true. A quiet watch and a dead one look alike, so a small read of our own proves the
-//! link every few seconds when nothing else does, and shows whether the watches still bring what is there.
+//! link every few seconds when nothing else does, and shows whether the watches still bring what is there. Its time is the
+//! machine's, also where a rehearsal's runs faster.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! Pods, kept small: ten thousand of them fit because only what the tree shows is kept.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::core::object::Object;
@@ -14,6 +15,8 @@ pub struct Pod {
     pub view: PodView,
     /// Pod hash of its revision; empty for pods of something else.
     pub hash: Text,
+    /// Seconds from its creation until it was ready, where it is.
+    pub start_s: Option<u32>,
 }
 
 /// Takes in a pod.
@@ -23,16 +26,20 @@ pub fn pod(object: &Object) -> Pod {
     let hash = object.label("rollouts-pod-template-hash").or_else(|| object.label("pod-template-hash"));
     let containers = object.items("/status/containerStatuses");
     let restarts = containers.iter().filter_map(|c| c["restartCount"].as_u64()).sum::<u64>();
-    let ready = object.items("/status/conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
+    let ready = object.items("/status/conditions").iter().find(|c| c["type"] == "Ready" && c["status"] == "True");
+    let since = ready.and_then(|c| c["lastTransitionTime"].as_str()?.parse::<Timestamp>().ok());
+    let start = since.zip(object.created()).map(|(ready, created)| ready.duration_since(created).as_secs());
     Pod {
         view: PodView {
             name: object.name(),
             set: Text::scrub(set),
             status: status(object),
-            ready,
+            ready: ready.is_some(),
             restarts: u32::try_from(restarts).unwrap_or(u32::MAX),
         },
         hash: Text::scrub(hash.unwrap_or_default()),
+        // One that went back to not ready and came again says nothing about how long a start takes.
+        start_s: start.filter(|_| restarts == 0).and_then(|s| u32::try_from(s).ok()),
     }
 }
 

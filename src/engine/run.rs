@@ -86,11 +86,20 @@ pub struct Handle {
 
 /// Starts the loop in a task. Must be called inside a tokio runtime.
 pub fn start(place: Place, systems: Systems) -> Handle {
+    start_when(place, systems, std::future::ready(()))
+}
+
+/// The same, with nothing asked of the cluster before something else has happened: a screen paints its first frame first.
+pub fn start_when(place: Place, systems: Systems, when: impl Future<Output = ()> + Send + 'static) -> Handle {
     let (intents, inbox) = mpsc::channel(64);
     let (reports_out, reports) = mpsc::unbounded_channel();
     let mut room = Room::open(place, &systems);
     let (shown, snapshots) = watch::channel(room.first(&systems));
-    let ended = tokio::spawn(run(room, systems, inbox, reports_out, shown));
+    let ended = tokio::spawn(async move {
+        when.await;
+        room.begin();
+        run(room, systems, inbox, reports_out, shown).await;
+    });
     Handle { snapshots, intents, reports, ended }
 }
 
@@ -137,7 +146,10 @@ async fn run(
                 // A rehearsal hears of it before it comes here; elsewhere there is no script.
                 Some(Intent::Script { .. }) => {}
                 Some(Intent::Switch(context)) => match (systems.open)(&context) {
-                    Ok(place) => room = Room::open(place, &systems),
+                    Ok(place) => {
+                        room = Room::open(place, &systems);
+                        room.begin();
+                    }
                     Err(fault) => room.note(&systems, Weight::Alarm, Text::default(), text!("{}: {}; {}", fault.what, fault.why, fault.hint)),
                 },
             },
@@ -176,6 +188,13 @@ fn moment(systems: &Systems) -> Moment {
     Moment { wall: systems.clock.now(), monotonic: systems.clock.monotonic() }
 }
 
+/// The time that the link is measured in: the machine's. How late an answer is, is a matter of the machine and of who looks at
+/// it; a rehearsal whose own time runs ten times as fast would call old what is a second late.
+fn machine(systems: &Systems) -> Duration {
+    let (monotonic, pace) = (systems.clock.monotonic(), systems.clock.pace());
+    if pace == 1.0 { monotonic } else { monotonic.div_f64(pace) }
+}
+
 /// What the maker of snapshots needs beside the world; a macro, so that the maker itself can be borrowed meanwhile.
 macro_rules! beside {
     ($room:expr, $systems:expr, $link:expr) => {
@@ -208,6 +227,9 @@ struct Room {
     answers: mpsc::Receiver<Answer>,
     doing: BTreeMap<Key, Text>,
     open: Vec<Text>,
+    /// The workloads are there.
+    seen_first: bool,
+    /// What says what they do is there too.
     ready: bool,
     passing_at: Duration,
     probe_turn: usize,
@@ -231,14 +253,12 @@ impl Drop for Room {
     }
 }
 
-/// Watched from the first moment: without them nothing can be said of a workload.
-const FIRST: [(&str, ObjectKind); 5] = [
-    ("rollouts", ObjectKind::Rollout),
-    ("replicasets", ObjectKind::ReplicaSet),
-    ("deployments", ObjectKind::Deployment),
-    ("canaries", ObjectKind::Canary),
-    ("analysisruns", ObjectKind::AnalysisRun),
-];
+/// Watched from the first moment: what is there, and what it does. On a bad line nothing else comes before them.
+const FIRST: [(&str, ObjectKind); 3] =
+    [("rollouts", ObjectKind::Rollout), ("deployments", ObjectKind::Deployment), ("canaries", ObjectKind::Canary)];
+/// Watched as soon as those are there: which versions there are, and what a gate says.
+const SECOND: [(&str, ObjectKind); 2] =
+    [("replicasets", ObjectKind::ReplicaSet), ("analysisruns", ObjectKind::AnalysisRun)];
 
 impl Room {
     fn open(place: Place, systems: &Systems) -> Self {
@@ -252,7 +272,7 @@ impl Room {
             let (metrics, conditions) = (Arc::clone(metrics), Arc::clone(&systems.conditions));
             tokio::spawn(ask::answer_all(metrics, conditions, Arc::clone(&systems.clock), inbox, answers_out));
         }
-        let mut room = Self {
+        Self {
             world: World::new(Arc::clone(&scope)),
             maker: Maker::new(scope),
             freshness: Freshness::default(),
@@ -267,17 +287,25 @@ impl Room {
             answers,
             doing: BTreeMap::new(),
             open: Vec::new(),
+            seen_first: false,
             ready: false,
             passing_at: systems.clock.monotonic() + PASSING,
             probe_turn: 0,
             old: None,
             place,
-        };
-        for (name, kind) in FIRST {
-            let interest = interest(&room.place.scope, kind);
-            room.watch(name, interest);
         }
-        room
+    }
+
+    /// Begins to watch.
+    fn begin(&mut self) {
+        self.watch_kinds(&FIRST);
+    }
+
+    fn watch_kinds(&mut self, kinds: &[(&'static str, ObjectKind)]) {
+        for (name, kind) in kinds {
+            let interest = interest(&self.place.scope, *kind);
+            self.watch(name, interest);
+        }
     }
 
     /// Watches under a name; an interest that changed replaces the watch before.
@@ -308,12 +336,12 @@ impl Room {
     }
 
     fn take(&mut self, seen: impl Iterator<Item = Seen>, systems: &Systems) {
-        let Moment { monotonic, wall } = moment(systems);
+        let (machine, wall) = (machine(systems), systems.clock.now());
         for one in seen {
             match &one {
-                Seen::Lost(_, fault) if !is_gap(fault) => self.freshness.doubt(monotonic),
+                Seen::Lost(_, fault) if !is_gap(fault) => self.freshness.doubt(machine),
                 Seen::Lost(..) => {}
-                _ => self.freshness.proved(monotonic, wall),
+                _ => self.freshness.proved(machine, wall),
             }
             self.world.fold(one);
         }
@@ -322,7 +350,7 @@ impl Room {
 
     /// How the link is. What waits for an answer that never began says what it waits for.
     fn link(&self, systems: &Systems) -> Link {
-        let link = self.freshness.link(systems.clock.monotonic(), lost(&self.world));
+        let link = self.freshness.link(machine(systems), lost(&self.world));
         let says = |fault: Fault| Trouble { what: fault.what, why: fault.why, hint: fault.hint };
         match &link {
             Link::Connecting => self.place.cluster.held_up().map_or(link, |fault| Link::Down(says(fault))),
@@ -361,22 +389,29 @@ impl Room {
             self.passing_at = monotonic + PASSING;
             self.world.passing_time();
         }
+        if !self.seen_first && self.world.has_workloads() {
+            self.seen_first = true;
+            self.watch_kinds(&SECOND);
+        }
         if !self.ready && self.world.is_ready() {
             self.ready = true;
             self.watch_the_rest();
         }
-        if self.ready {
+        if self.seen_first {
             self.world.refresh(now.wall);
+        }
+        if self.ready {
             self.watch_pods();
             self.look_at_gates(now);
             self.look_at_flags(monotonic, told);
         }
-        if let Some(kind) =
-            self.freshness.silent_watch(monotonic, |kind, name| self.world.version(kind, name).map(str::to_owned))
+        if let Some(kind) = self
+            .freshness
+            .silent_watch(machine(systems), |kind, name| self.world.version(kind, name).map(str::to_owned))
         {
             self.begin_anew(kind, systems);
         }
-        if self.freshness.begin_probe(monotonic) {
+        if self.freshness.begin_probe(machine(systems)) {
             self.probe(told);
         }
     }
@@ -552,13 +587,13 @@ impl Room {
     }
 
     fn probed(&mut self, object: Option<(Key, Option<Object>)>, result: Result<(), Fault>, systems: &Systems) {
-        let Moment { monotonic, wall } = moment(systems);
-        self.freshness.probed(monotonic, wall, result);
+        let machine = machine(systems);
+        self.freshness.probed(machine, systems.clock.now(), result);
         let Some(((kind, name), found)) = object else { return };
         let Some(held) = self.world.version(kind, &name) else { return };
         if found.is_none_or(|found| found.version() != held) {
             let version = held.to_owned();
-            self.freshness.suspect(kind, name, &version, monotonic);
+            self.freshness.suspect(kind, name, &version, machine);
         }
     }
 
@@ -648,6 +683,7 @@ impl Room {
             Outcome::Refused(refusal) => (Weight::Warn, text!("refused: {}; {}", refusal.why, refusal.hint)),
             Outcome::Failed(fault) => (Weight::Alarm, text!("failed: {}: {}; {}", fault.what, fault.why, fault.hint)),
             Outcome::Unknown(says) => (Weight::Alarm, text!("unknown: {says}")),
+            Outcome::Reverted(refusal) => (Weight::Alarm, text!("reverted: {}; {}", refusal.why, refusal.hint)),
         };
         self.note(systems, weight, report.name.clone(), says);
     }
@@ -671,7 +707,11 @@ impl Room {
         let monotonic = systems.clock.monotonic();
         let polled = matches!(self.flag_home().store, FlagStore::ConfigMap(..) | FlagStore::File(_));
         let flags = if polled && self.ready && !self.shelves.under_way { self.shelves.next } else { Duration::MAX };
-        let link = self.freshness.next(monotonic).min(self.passing_at).min(flags).saturating_sub(monotonic);
+        let link = self.freshness.next(machine(systems)).saturating_sub(machine(systems));
+        let pace = systems.clock.pace();
+        let link =
+            if pace == 1.0 { link } else { Duration::try_from_secs_f64(link.as_secs_f64() * pace).unwrap_or(LONGEST) };
+        let link = link.min(self.passing_at.min(flags).saturating_sub(monotonic));
         // A wish that is due but may not leave yet must not spin the loop.
         let board = self.board.next().map_or(Duration::MAX, |at| at.saturating_sub(monotonic).max(WISH_WAIT));
         // What holds the first answer up is told while it does.

@@ -11,7 +11,7 @@ use super::scope::Scope;
 use crate::core::object::{Object, ObjectKind, ObjectRef, Packed};
 use crate::core::snapshot::{EventView, Weight};
 use crate::core::text::Text;
-use crate::core::workload::{Phase, Related, UndoPath, Workload, observe};
+use crate::core::workload::{Phase, Related, Strategy, UndoPath, Workload, observe};
 use crate::ports::{Fault, Interest, Seen};
 use crate::text;
 
@@ -20,6 +20,8 @@ pub type Key = (ObjectKind, Text);
 
 /// How many events are kept.
 const EVENTS_MAX: usize = 200;
+/// How many revisions it is remembered of how long their pods took to start.
+const STARTS_MAX: usize = 2000;
 /// How many stable hashes of one workload are remembered.
 const STABLE_MAX: usize = 10;
 pub use crate::core::record::OF as RECORD_OF;
@@ -96,6 +98,8 @@ pub struct World {
     dirty: BTreeSet<Key>,
     readings: BTreeMap<ObjectKind, Reading>,
     pods: BTreeMap<Text, Pod>,
+    /// The longest that a pod of a revision took to be ready, by pod hash; kept when its pods are no longer looked at.
+    starts: BTreeMap<Text, u32>,
     events: VecDeque<(Text, EventView)>,
     /// Rise with each change of their part, so that a snapshot copies only what is new.
     pub turns: Turns,
@@ -136,6 +140,7 @@ impl World {
             dirty: BTreeSet::new(),
             readings: BTreeMap::new(),
             pods: BTreeMap::new(),
+            starts: BTreeMap::new(),
             events: VecDeque::new(),
             turns: Turns::default(),
         }
@@ -150,6 +155,10 @@ impl World {
     pub fn fold(&mut self, seen: Seen) {
         match seen {
             Seen::All(interest, objects) => {
+                if interest.kind == ObjectKind::ReplicaSet && !self.how(interest.kind).listed {
+                    // What was said of them without knowing any is said anew, even where none belongs to them.
+                    self.dirty.extend(self.workloads.keys().cloned());
+                }
                 self.reading(interest.kind, |r| *r = Reading { listed: true, lost: None });
                 match interest.kind {
                     ObjectKind::Pod => self.all_pods(&interest, &objects),
@@ -159,8 +168,7 @@ impl World {
             }
             Seen::Put(interest, object) => match interest.kind {
                 ObjectKind::Pod => {
-                    let pod = pod(&object.open());
-                    self.pods.insert(pod.view.name.clone(), pod);
+                    self.put_pod(&object);
                     self.turns.pods += 1;
                 }
                 ObjectKind::Event => self.event(&object.open()),
@@ -300,15 +308,27 @@ impl World {
 
     /// True when the lists that a first look needs are there, or will not come.
     pub fn is_ready(&self) -> bool {
-        use ObjectKind::{AnalysisRun, Canary, Deployment, ReplicaSet, Rollout};
-        [Rollout, ReplicaSet, Deployment, Canary, AnalysisRun]
-            .iter()
-            .all(|kind| self.readings.get(kind).is_some_and(|reading| reading.listed || reading.lost.is_some()))
+        self.has_workloads() && self.answered(&[ObjectKind::ReplicaSet, ObjectKind::AnalysisRun])
+    }
+
+    /// True when the lists of workloads are there, or will not come.
+    pub fn has_workloads(&self) -> bool {
+        self.answered(&WORKLOADS)
+    }
+
+    fn answered(&self, kinds: &[ObjectKind]) -> bool {
+        kinds.iter().all(|kind| self.readings.get(kind).is_some_and(|r| r.listed || r.lost.is_some()))
     }
 
     /// Pods that are watched, by name.
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.pods.values()
+    }
+
+    /// The longest that a pod of this workload was seen to take to be ready, in seconds; of any of its revisions. None when
+    /// none was seen.
+    pub fn pod_start(&self, workload: &Workload) -> Option<u32> {
+        workload.sets.iter().filter_map(|set| self.starts.get(&set.hash)).max().copied()
     }
 
     /// Latest events, oldest first.
@@ -485,10 +505,16 @@ impl World {
         };
         let container = self.scope.stop_of(*kind, name).and_then(|stop| stop.container.as_deref());
         let mut workload = observe(&id, &object, &related, container, now);
-        if !self.how(ObjectKind::ReplicaSet).listed {
+        let sets_read = self.how(ObjectKind::ReplicaSet);
+        if !sets_read.listed {
             // Without replica sets an observer can only say that they are gone; that would be a lie.
-            workload.undo = UndoPath::NotReady("the replica sets cannot be read".into());
+            let why = if sets_read.lost.is_some() { "cannot be read" } else { "are not read yet" };
+            workload.undo = UndoPath::NotReady(text!("the replica sets {why}"));
             workload.undo_to = None;
+            if workload.strategy == Strategy::CanaryBasic {
+                // Its weight is a share of pods.
+                workload.actual_weight = None;
+            }
         }
         Some((object, workload))
     }
@@ -511,8 +537,20 @@ impl World {
         // Several watches bring pods; a list replaces only what its own selector covers.
         let covers = Selector::of(&interest.labels);
         self.pods.retain(|_, pod| !covers.takes(pod));
-        self.pods.extend(objects.iter().map(|object| pod(&object.open())).map(|pod| (pod.view.name.clone(), pod)));
+        objects.iter().for_each(|object| self.put_pod(object));
         self.turns.pods += 1;
+    }
+
+    fn put_pod(&mut self, object: &Packed) {
+        let pod = pod(&object.open());
+        if let Some(start) = pod.start_s {
+            if self.starts.len() >= STARTS_MAX {
+                self.starts.clear();
+            }
+            let longest = self.starts.entry(pod.hash.clone()).or_default();
+            *longest = start.max(*longest);
+        }
+        self.pods.insert(pod.view.name.clone(), pod);
     }
 
     fn event(&mut self, object: &Object) {

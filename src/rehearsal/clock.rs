@@ -55,6 +55,10 @@ impl Clock for RehearsalClock {
         self.began.elapsed().mul_f64(self.speed)
     }
 
+    fn pace(&self) -> f64 {
+        self.speed
+    }
+
     fn sleep(&self, duration: Duration) -> Fut<'_, ()> {
         // Tokio's timers have milliseconds, and never end early.
         let real = Duration::try_from_secs_f64(duration.as_secs_f64() / self.speed);

@@ -33,7 +33,15 @@ fn the_screen_under_test() {
             panic!("something broke");
         });
     }
-    let links = Links { snapshots, messages, commands, now: Box::new(Timestamp::now), save_to: None, remote: false };
+    let links = Links {
+        snapshots,
+        messages,
+        commands,
+        now: Box::new(Timestamp::now),
+        save_to: None,
+        remote: false,
+        painted: None,
+    };
     let ending = run(&mut app, links).unwrap();
     drop(snapshots_tx);
     let mut count = 0;

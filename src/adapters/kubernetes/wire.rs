@@ -13,7 +13,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
-use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::client::legacy::connect::{Connect, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioExecutor;
 use kube::Client;
@@ -28,7 +28,7 @@ use super::credentials::{Grant, PLUGIN_DEADLINE, Plugin};
 use super::fault::{Asked, Caller, redact};
 use crate::core::object::ObjectKind;
 use crate::core::text::Text;
-use crate::ports::{Fault, FaultKind, Identity};
+use crate::ports::{Fault, FaultKind, Identity, Plugins};
 use crate::text;
 
 /// The deadline of every read, body included.
@@ -100,7 +100,9 @@ struct Transport {
 /// One connection pool to one API server.
 pub(super) struct Wire {
     pub caller: Caller,
-    client: Mutex<(u64, Client)>,
+    /// Made with the first request: the system's trust store alone is hundreds of files, and the first frame of a screen does
+    /// not wait for them. With the turn of the credentials that it was made for.
+    client: Mutex<Option<(u64, Client)>>,
     transport: Option<Transport>,
     plugin: Option<Plugin>,
     chance: AtomicU64,
@@ -112,27 +114,26 @@ impl Wire {
         let renew = Text::scrub("renew the credentials of this client");
         Self {
             caller: Caller { identity, renew },
-            client: Mutex::new((0, client)),
+            client: Mutex::new(Some((0, client))),
             transport: None,
             plugin: None,
             chance: AtomicU64::new(seed),
         }
     }
 
-    /// To the server of a context. Connects with the first request. Must run inside a tokio runtime.
-    pub fn connect(selected: Selected) -> Result<Self, Fault> {
+    /// To the server of a context. Certificates and keys are read, and a connection is made, with the first request.
+    pub fn connect(selected: Selected, plugins: &Plugins) -> Result<Self, Fault> {
         let Selected { identity, config, auth, proxy, files } = selected;
         let exec = auth.exec.as_ref().filter(|_| auth.token.is_none() && auth.token_file.is_none());
-        let plugin = exec.map(|exec| Plugin::new(exec, &identity.user, PLUGIN_DEADLINE)).transpose()?;
+        let plugin = exec.map(|exec| Plugin::new(exec, &identity.user, plugins, PLUGIN_DEADLINE)).transpose()?;
         let renew = match &plugin {
             Some(plugin) => plugin.renew(),
             None => renewal(&auth, &identity, &files),
         };
         let transport = Transport { config, proxy };
-        let client = transport.client(None).map_err(|why| unusable(&identity, &why))?;
         Ok(Self {
             caller: Caller { identity, renew },
-            client: Mutex::new((0, client)),
+            client: Mutex::default(),
             transport: Some(transport),
             plugin,
             chance: AtomicU64::new(seed()),
@@ -211,14 +212,18 @@ impl Wire {
 
     fn client(&self, grant: Option<&Grant>) -> Result<Client, Fault> {
         let mut current = self.client.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let (Some(transport), Some(grant)) = (&self.transport, grant)
-            && grant.certificate.is_some()
-            && current.0 < grant.turn
+        let certificate = grant.and_then(|g| g.certificate.as_ref());
+        let turn = grant.filter(|g| g.certificate.is_some()).map_or(0, |g| g.turn);
+        if let Some((made_for, client)) = &*current
+            && (*made_for >= turn || self.transport.is_none())
         {
-            let client = transport.client(grant.certificate.as_ref());
-            *current = (grant.turn, client.map_err(|why| unusable(&self.caller.identity, &why))?);
+            return Ok(client.clone());
         }
-        Ok(current.1.clone())
+        let unusable = |why: &BoxError| unusable(&self.caller.identity, why);
+        let transport = self.transport.as_ref().ok_or_else(|| unusable(&"it has no way to the server".into()))?;
+        let client = transport.client(certificate).map_err(|why| unusable(&why))?;
+        *current = Some((turn, client.clone()));
+        Ok(client)
     }
 }
 
@@ -244,7 +249,11 @@ impl Transport {
             .clone()
             .map(|uri| (uri, None))
             .or_else(|| proxy_of(&config.cluster_url, |k| std::env::var(k).ok()));
-        let Some((proxy, auth)) = proxy else { return client(&config, http) };
+        let Some((proxy, auth)) = proxy else {
+            // Without TLS there is nothing to trust, and no store of trust to read.
+            let plain = config.cluster_url.scheme_str() == Some("http");
+            return if plain { pooled(&config, http) } else { client(&config, http) };
+        };
         match proxy.scheme_str() {
             Some("socks5" | "socks5h") => client(&config, SocksV5::new(proxy, http)),
             Some("https") => {
@@ -275,8 +284,14 @@ where
     C::Future: Send,
     C::Error: Into<BoxError>,
 {
-    let https = config.rustls_https_connector_with_connector(connector)?;
-    let pool: Pool<_, Body> = Pool::builder(TokioExecutor::new()).build(https);
+    pooled(config, config.rustls_https_connector_with_connector(connector)?)
+}
+
+fn pooled<C>(config: &Config, connector: C) -> Result<Client, BoxError>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let pool: Pool<_, Body> = Pool::builder(TokioExecutor::new()).build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
