@@ -319,6 +319,9 @@ pub(super) fn ended_as(name: &str, outcome: Outcome) -> Result<String, Failure> 
             };
             Err(Failure::new(kind, text!("{name}: {what}"), hint).because(why))
         }
+        Outcome::Reverted(refusal) => {
+            Err(Failure::new(FailureKind::Person, text!("{name}: {}", refusal.why), refusal.hint))
+        }
         Outcome::Unknown(says) => {
             let hint = "look with footplate status; the order may still take effect";
             Err(Failure::new(FailureKind::Person, text!("{name}: {says}"), hint))

@@ -96,7 +96,7 @@ fn message(report: Report) -> Message {
     let not = |why: Text, hint: Text| Err(Refusal { why, hint, already: false });
     let result = match outcome {
         Outcome::Done(what) => Ok(what),
-        Outcome::Refused(refusal) => Err(refusal),
+        Outcome::Refused(refusal) | Outcome::Reverted(refusal) => Err(refusal),
         Outcome::Failed(fault) => not(crate::text!("{name}: {}: {}", fault.what, fault.why), fault.hint),
         Outcome::Unknown(waits) => {
             not(crate::text!("{name}: not read back in time: {waits}"), "it may still land; R reads again".into())

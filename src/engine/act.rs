@@ -7,8 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::facts::gather;
@@ -17,8 +19,9 @@ use crate::core::effect::{Change, Direction, Effect};
 use crate::core::guard::{Standing, clear};
 use crate::core::object::{ObjectKind, ObjectRef};
 use crate::core::snapshot::WriteMode;
+use crate::core::template;
 use crate::core::text::Text;
-use crate::core::verb::{Facts, Next, Procedure};
+use crate::core::verb::{Facts, Next, Procedure, Verb};
 use crate::ports::{Clock, Cluster, Fault, FaultKind, Fut, Journal};
 use crate::text;
 
@@ -28,6 +31,12 @@ pub const ORDER_DEADLINE: Duration = Duration::from_secs(90);
 const AT_ONCE: usize = 50;
 /// Writes that one look at the facts may lead to: each answer is itself a fresh look at what was written.
 const WRITES_A_LOOK: usize = 4;
+/// How long it is looked at whether an undo stays, where a GitOps controller may write the workload: Argo CD heals after 5 s
+/// unless told otherwise. What comes after it in an undo waits for that: its callers must not serve the new version again.
+pub const STAYS_FOR: Duration = Duration::from_secs(8);
+const STAYS_EVERY: Duration = Duration::from_secs(1);
+/// How long the second write of an order waits for the first ones of the others.
+const FIRST_WRITES: Duration = Duration::from_millis(500);
 const LOOK_FIRST: Duration = Duration::from_millis(100);
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
@@ -42,6 +51,21 @@ pub enum Outcome {
     Failed(Fault),
     /// Something was written, and what was ordered was not read back in time. Says what it waits for.
     Unknown(Text),
+    /// Carried out and read back, and then changed back by somebody else: it needs a person.
+    Reverted(Refusal),
+}
+
+impl Outcome {
+    /// In a word, and what there is to say of it.
+    pub fn told(&self) -> (&'static str, Text) {
+        match self {
+            Self::Done(says) => ("done", says.clone()),
+            Self::Refused(refusal) => ("refused", refusal.why.clone()),
+            Self::Failed(fault) => ("failed", text!("{fault}")),
+            Self::Unknown(says) => ("unknown", says.clone()),
+            Self::Reverted(refusal) => ("reverted", refusal.why.clone()),
+        }
+    }
 }
 
 /// Carries orders out on one cluster.
@@ -75,6 +99,52 @@ struct Order {
     waits: Text,
     fault: Option<Fault>,
     outcome: Option<Outcome>,
+    /// What an undo restored where somebody else may write it too.
+    restored: Option<Restored>,
+}
+
+/// A template that an undo restored.
+struct Restored {
+    /// The object that holds it.
+    holder: ObjectRef,
+    template: Value,
+    /// Who may write it as well.
+    owner: Text,
+}
+
+impl Restored {
+    /// Of the facts that an undo ended with; none where nobody else is known to write it.
+    fn of(order: &Order, facts: &Facts) -> Option<Self> {
+        let aim = order.procedure.aim();
+        if !matches!(aim.verb, Verb::Undo) || order.sent == 0 {
+            return None;
+        }
+        let owner = facts.owner.clone()?;
+        let (holder, object) = match &facts.target {
+            Some(target) => {
+                let id = ObjectRef { kind: ObjectKind::Deployment, name: target.name(), ..aim.workload.clone() };
+                (id, target)
+            }
+            None => (aim.workload.clone(), facts.object.as_ref()?),
+        };
+        Some(Self { holder, template: object.raw("/spec/template")?.clone(), owner })
+    }
+
+    fn reverted(&self, verb: &Text, after: Duration) -> Outcome {
+        let (owner, seconds) = (&self.owner, after.as_secs().max(1));
+        Outcome::Reverted(Refusal {
+            why: text!("{verb}, but {seconds} s later the template was changed again, by {owner} or another hand"),
+            hint: text!("git must say the old version, or suspend the sync of {owner}; then undo again, or abort"),
+            already: false,
+        })
+    }
+}
+
+/// An order with what was just read about it.
+struct Look<'o> {
+    at: usize,
+    order: &'o mut Order,
+    facts: Facts,
 }
 
 /// What to carry out together: orders under one confirmation.
@@ -95,7 +165,14 @@ impl Driver {
         let (uid, intent) = tokio::join!(self.read_uid(), self.note_intent(&procedures));
         let mut orders: Vec<Order> = procedures
             .into_iter()
-            .map(|procedure| Order { procedure, sent: 0, waits: Text::default(), fault: None, outcome: None })
+            .map(|procedure| Order {
+                procedure,
+                sent: 0,
+                waits: Text::default(),
+                fault: None,
+                outcome: None,
+                restored: None,
+            })
             .collect();
         if let Err(fault) = intent {
             // Going back is never held up by a full disk; going forward waits for its entry.
@@ -122,25 +199,26 @@ impl Driver {
             let now = self.clock.now();
             let aims: Vec<_> = open.iter().map(|(_, order)| order.procedure.aim()).collect();
             let facts = gather(&*self.cluster, &aims, now).await;
-            let work = open.into_iter().zip(facts).map(|((at, order), facts)| {
-                let (confirmed, uid, seen) = (&confirmed, &uid, was_stable.get(at));
-                async move {
-                    let mut done = Vec::new();
-                    match facts {
-                        Ok(mut facts) => {
-                            facts.was_stable = seen.cloned().unwrap_or_default();
-                            self.advance(order, facts, confirmed, uid, &|says| told(at, says), &mut done).await;
-                        }
-                        Err(fault) => self.stumble(order, fault),
+            let mut looks: Vec<Look<'_>> = Vec::new();
+            for ((at, order), facts) in open.into_iter().zip(facts) {
+                match facts {
+                    Ok(mut facts) => {
+                        facts.was_stable = was_stable.get(at).cloned().unwrap_or_default();
+                        looks.push(Look { at, order, facts });
                     }
-                    if order.outcome.is_none() && !order.waits.is_empty() {
-                        told(at, &order.waits);
-                    }
-                    done
+                    Err(fault) => self.stumble(order, fault),
                 }
-            });
-            let work: Vec<_> = work.collect();
+            }
+            // The first write of every order before the second of any: fifty aborts are all sent before the first is marked.
+            let (first_writes, _) = watch::channel(looks.len());
+            let work: Vec<_> =
+                looks.into_iter().map(|look| self.advance(look, &confirmed, &uid, told, &first_writes)).collect();
             let lines: Vec<Value> = stream::iter(work).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await.concat();
+            for (at, order) in orders.iter().enumerate().filter(|(_, order)| order.outcome.is_none()) {
+                if !order.waits.is_empty() {
+                    told(at, &order.waits);
+                }
+            }
             if !lines.is_empty() {
                 let journal = Arc::clone(&self.journal);
                 alongside.spawn(async move {
@@ -155,6 +233,7 @@ impl Driver {
                 pause = (pause * 3 / 2).min(LOOK_MAX);
             }
         }
+        self.see_that_it_stays(&mut orders, told).await;
         alongside.join_all().await;
         let outcomes: Vec<Outcome> =
             orders.iter_mut().map(|order| order.outcome.take().unwrap_or_else(|| give_up(order))).collect();
@@ -162,83 +241,139 @@ impl Driver {
         outcomes
     }
 
-    /// From one look at the facts: as many writes as follow from it.
+    /// Looks for a while whether what was restored is put back, where somebody else may do that. An order that is found reverted
+    /// ends as such at once; what cannot be read says nothing.
+    async fn see_that_it_stays(&self, orders: &mut [Order], told: &(dyn Fn(usize, &Text) + Sync)) {
+        let begun = self.clock.monotonic();
+        let mut watched: Vec<(usize, Restored)> =
+            orders.iter_mut().enumerate().filter_map(|(at, order)| Some((at, order.restored.take()?))).collect();
+        for (at, restored) in &watched {
+            let seconds = STAYS_FOR.as_secs();
+            told(*at, &text!("is done; looks for {seconds} s whether {} reverts it", restored.owner));
+        }
+        while !watched.is_empty() && self.clock.monotonic() < begun + STAYS_FOR {
+            self.clock.sleep(STAYS_EVERY).await;
+            let reads = watched.iter().map(|(_, restored)| self.cluster.read(&restored.holder));
+            let found = join_all(reads).await;
+            let mut stay = Vec::new();
+            for ((at, restored), found) in watched.into_iter().zip(found) {
+                let changed = match &found {
+                    Ok(Some(object)) => {
+                        object.raw("/spec/template").is_some_and(|now| !template::same(now, &restored.template))
+                    }
+                    _ => false,
+                };
+                if changed && let Some(Outcome::Done(says)) = &orders[at].outcome {
+                    let outcome = restored.reverted(says, self.clock.monotonic().saturating_sub(begun));
+                    orders[at].outcome = Some(outcome);
+                } else {
+                    stay.push((at, restored));
+                }
+            }
+            watched = stay;
+        }
+    }
+
+    /// From one look at the facts: as many writes as follow from it, and their lines for the journal.
     async fn advance(
         &self,
-        order: &mut Order,
-        mut facts: Facts,
+        look: Look<'_>,
         confirmed: &Confirmed,
         uid: &Option<Text>,
-        told: &(dyn Fn(&Text) + Sync),
-        done: &mut Vec<Value>,
-    ) {
-        for _ in 0..WRITES_A_LOOK {
-            let effect = match order.procedure.next(&facts) {
-                Next::Send(effect) => *effect,
-                Next::Wait(what) => {
-                    (order.waits, order.fault) = (what, None);
-                    return;
-                }
-                Next::Done(what) => {
-                    order.outcome = Some(Outcome::Done(what));
-                    return;
-                }
-                Next::Refused(refusal) if refusal.already => {
-                    order.outcome = Some(Outcome::Done(refusal.why));
-                    return;
-                }
-                Next::Refused(refusal) => {
-                    order.outcome = Some(Outcome::Refused(refusal));
-                    return;
-                }
-            };
-            let standing = Standing {
-                write: self.write,
-                confirmed: Some(confirmed),
-                cluster_uid: (self.cluster_uid.clone(), uid.clone()),
-                read_at: facts.now,
-                now: self.clock.now(),
-            };
-            told(&effect.says);
-            let cleared = match clear(effect, &standing) {
-                Ok(cleared) => cleared,
-                Err(refusal) => {
-                    order.outcome = Some(Outcome::Refused(refusal));
-                    return;
-                }
-            };
-            let effect = cleared.effect();
-            let line = self.line("effect", effect);
-            if effect.direction == Direction::Forward {
-                if let Err(fault) = self.append(line).await {
-                    order.outcome = Some(Outcome::Failed(fault));
-                    return;
-                }
-            } else {
-                done.push(line);
+        told: &(dyn Fn(usize, &Text) + Sync),
+        first_writes: &watch::Sender<usize>,
+    ) -> Vec<Value> {
+        let mut done = Vec::new();
+        let mut look = self.one_write(look, confirmed, uid, told, &mut done).await;
+        first_writes.send_modify(|left| *left -= 1);
+        for _ in 1..WRITES_A_LOOK {
+            let Some(next) = look else { break };
+            let mut left = first_writes.subscribe();
+            tokio::select! {
+                biased;
+                _ = left.wait_for(|left| *left == 0) => {}
+                // One that hangs does not hold up the others.
+                () = self.clock.sleep(FIRST_WRITES) => {}
             }
-            order.sent += 1;
-            match self.cluster.send(&cleared).await {
-                Ok(object) => {
-                    order.fault = None;
-                    facts.now = self.clock.now();
-                    if effect.object == order.procedure.aim().workload {
-                        facts.object = Some(object);
-                    } else if effect.object.kind == ObjectKind::Deployment
-                        && facts.target.as_ref().is_some_and(|target| target.name() == effect.object.name)
-                    {
-                        facts.target = Some(object);
-                    } else {
-                        return;
-                    }
+            look = self.one_write(next, confirmed, uid, told, &mut done).await;
+        }
+        done
+    }
+
+    /// One write, if one follows from a look at the facts; with what the server answered, where another may follow at once.
+    async fn one_write<'o>(
+        &self,
+        look: Look<'o>,
+        confirmed: &Confirmed,
+        uid: &Option<Text>,
+        told: &(dyn Fn(usize, &Text) + Sync),
+        done: &mut Vec<Value>,
+    ) -> Option<Look<'o>> {
+        let Look { at, order, mut facts } = look;
+        let effect = match order.procedure.next(&facts) {
+            Next::Send(effect) => *effect,
+            Next::Wait(what) => {
+                (order.waits, order.fault) = (what, None);
+                return None;
+            }
+            Next::Done(what) => {
+                order.restored = Restored::of(order, &facts);
+                order.outcome = Some(Outcome::Done(what));
+                return None;
+            }
+            Next::Refused(refusal) => {
+                order.outcome =
+                    Some(if refusal.already { Outcome::Done(refusal.why) } else { Outcome::Refused(refusal) });
+                return None;
+            }
+        };
+        let standing = Standing {
+            write: self.write,
+            confirmed: Some(confirmed),
+            cluster_uid: (self.cluster_uid.clone(), uid.clone()),
+            read_at: facts.now,
+            now: self.clock.now(),
+        };
+        told(at, &effect.says);
+        let cleared = match clear(effect, &standing) {
+            Ok(cleared) => cleared,
+            Err(refusal) => {
+                order.outcome = Some(Outcome::Refused(refusal));
+                return None;
+            }
+        };
+        let effect = cleared.effect();
+        let line = self.line("effect", effect);
+        if effect.direction == Direction::Forward {
+            if let Err(fault) = self.append(line).await {
+                order.outcome = Some(Outcome::Failed(fault));
+                return None;
+            }
+        } else {
+            done.push(line);
+        }
+        order.sent += 1;
+        match self.cluster.send(&cleared).await {
+            Ok(object) => {
+                order.fault = None;
+                facts.now = self.clock.now();
+                if effect.object == order.procedure.aim().workload {
+                    facts.object = Some(object);
+                } else if effect.object.kind == ObjectKind::Deployment
+                    && facts.target.as_ref().is_some_and(|target| target.name() == effect.object.name)
+                {
+                    facts.target = Some(object);
+                } else {
+                    return None;
                 }
-                Err(fault) => {
-                    if let FaultKind::Throttled(seconds) = fault.kind {
-                        self.clock.sleep(Duration::from_secs(u64::from(seconds.min(10)))).await;
-                    }
-                    self.stumble(order, fault);
-                    return;
+                Some(Look { at, order, facts })
+            }
+            Err(fault) => {
+                if let FaultKind::Throttled(seconds) = fault.kind {
+                    self.clock.sleep(Duration::from_secs(u64::from(seconds.min(10)))).await;
                 }
+                self.stumble(order, fault);
+                None
             }
         }
     }
@@ -285,12 +420,7 @@ impl Driver {
             .iter()
             .zip(outcomes)
             .map(|(order, outcome)| {
-                let (word, says) = match outcome {
-                    Outcome::Done(says) => ("done", says.clone()),
-                    Outcome::Refused(refusal) => ("refused", refusal.why.clone()),
-                    Outcome::Failed(fault) => ("failed", text!("{fault}")),
-                    Outcome::Unknown(says) => ("unknown", says.clone()),
-                };
+                let (word, says) = outcome.told();
                 json!({
                     "at": self.clock.now().to_string(), "what": "outcome", "verb": verb_word(&order.procedure),
                     "object": order.procedure.aim().workload.to_string(), "outcome": word, "says": says,
@@ -324,7 +454,6 @@ impl Driver {
 
 /// The verb of an order in a word.
 fn verb_word(procedure: &Procedure) -> &'static str {
-    use crate::core::verb::Verb;
     match procedure.aim().verb {
         Verb::Start { .. } => "start",
         Verb::Pause => "pause",

@@ -219,12 +219,7 @@ pub async fn flip(driver: &Driver, flip: &Flip) -> Outcome {
             At::File(file) => in_file(driver, flip, file).await,
         },
     };
-    let (word, says) = match &outcome {
-        Outcome::Done(says) => ("done", says.clone()),
-        Outcome::Refused(refusal) => ("refused", refusal.why.clone()),
-        Outcome::Failed(fault) => ("failed", text!("{fault}")),
-        Outcome::Unknown(says) => ("unknown", says.clone()),
-    };
+    let (word, says) = outcome.told();
     let line = json!({
         "at": driver.clock.now().to_string(), "what": "outcome", "verb": "flag", "object": flip.at.place(),
         "outcome": word, "says": says,

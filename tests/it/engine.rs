@@ -9,7 +9,7 @@ use footplate::adapters::kubernetes::Kubernetes;
 use footplate::core::confirm::{Answer, Confirm, Order, Question};
 use footplate::core::intent::Want;
 use footplate::core::object::{ObjectKind, ObjectRef};
-use footplate::core::snapshot::{Link, Mode, Place as Spot, ServiceView, Snapshot, WriteMode};
+use footplate::core::snapshot::{Link, Mode, Place as Spot, ServiceView, Snapshot, Weight, WriteMode};
 use footplate::core::text::Text;
 use footplate::core::verb::Seen;
 use footplate::core::workload::Phase;
@@ -62,13 +62,18 @@ fn rollout(name: &str, image: &str) -> Value {
 
 impl Rig {
     async fn new(rollouts: &[&str]) -> Self {
+        Self::at_speed(rollouts, 1.0).await
+    }
+
+    /// With a cluster whose time runs so many times as fast.
+    async fn at_speed(rollouts: &[&str], speed: f64) -> Self {
         let mut store = Store::new(3, START.parse().unwrap());
         store.create(&kinds::NAMESPACE, "", json!({"metadata": {"name": "payments"}})).unwrap();
         for name in rollouts {
             store.create(&kinds::ROLLOUT, "payments", rollout(name, "1.0.0")).unwrap();
         }
         let store = Shared::new(store);
-        let clock = RehearsalClock::new(START.parse().unwrap(), 1.0);
+        let clock = RehearsalClock::new(START.parse().unwrap(), speed);
         let world = SharedWorld::new(World::bare(store.clone(), Fates::default(), 3));
         tokio::spawn(drive(world, clock));
         let faults = Faults::new(1, START.parse().unwrap());
@@ -185,7 +190,7 @@ async fn what_is_seen_is_shown() {
     assert_eq!((billing.version.as_deref(), billing.stable_version.as_deref()), (Some("2.0.0"), Some("1.0.0")));
     assert_eq!((billing.set_weight, billing.actual_weight), (Some(25), Some(25)));
     assert_eq!(paused.needs.len(), 1, "{:?}", paused.needs);
-    assert_eq!(paused.needs[0].what.as_str(), "billing-api waits for approval at step 2 of 4");
+    assert_eq!(paused.needs[0].what.as_str(), "billing-api waits for approval at step 1/4");
     let other = |s: &Snapshot| Arc::clone(s.services.iter().find(|s| s.name == "ledger-api").unwrap());
     assert!(Arc::ptr_eq(&other(&first), &other(&paused)), "what did not change is shared");
 
@@ -208,6 +213,69 @@ async fn a_quiet_cluster_stays_live_and_publishes_nothing() {
     let after = rig.handle.snapshots.borrow().clone();
     assert_eq!(after.link, Link::Live);
     assert_eq!(before.seq, after.seq, "ten quiet minutes");
+}
+
+/// Puts the bad version back some seconds after it went, as self-heal does.
+fn heal(rig: &Rig, after: Duration) {
+    let store = rig.store.clone();
+    tokio::spawn(async move {
+        let image = |store: &Shared| {
+            store.lock().get(&kinds::ROLLOUT, "payments", "billing-api").unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].clone()
+        };
+        while image(&store) != "registry.example/billing-api:1.0.0" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tokio::time::sleep(after).await;
+        let bad = |object: &mut Value| {
+            object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("registry.example/billing-api:2.0.0")
+        };
+        store.lock().update(&kinds::ROLLOUT, "payments", "billing-api", bad).unwrap();
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_git_reverts_raises_an_alarm() {
+    let owned = |rig: &Rig| {
+        let track = |object: &mut Value| {
+            object["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"] =
+                json!("payments-prod:argoproj.io/Rollout:payments/billing-api");
+        };
+        rig.store.lock().update(&kinds::ROLLOUT, "payments", "billing-api", track).unwrap();
+    };
+    // Self-heal as Argo CD does it by default, and one that is slower than anybody looks.
+    for (heals, reverted) in [(Some(5), true), (None, false)] {
+        let mut rig = Rig::new(&["billing-api"]).await;
+        owned(&rig);
+        rig.deploy("billing-api", "2.0.0");
+        rig.paused("billing-api", 1).await;
+        if let Some(after) = heals {
+            heal(&rig, Duration::from_secs(after));
+        }
+        let started = Instant::now();
+        let reports = rig.order(Want::Undo, &["billing-api"]).await;
+        let took = started.elapsed();
+        if reverted {
+            let Outcome::Reverted(refusal) = &reports[0].outcome else { panic!("{:?}", reports[0].outcome) };
+            assert!(refusal.why.contains("Argo CD app payments-prod"), "{refusal:?}");
+            assert!(refusal.hint.contains("git must say the old version"), "{refusal:?}");
+            assert!(took < Duration::from_secs(10), "{took:?}");
+            let alarm =
+                |s: &Snapshot| s.events.iter().any(|e| e.weight == Weight::Alarm && e.text.starts_with("reverted: "));
+            rig.until("the alarm", alarm).await;
+            let journal = std::fs::read_to_string(rig.state.path().join("journal.jsonl")).unwrap();
+            assert!(journal.contains("\"outcome\":\"reverted\""), "{journal}");
+        } else {
+            done(&reports[0]);
+            assert!(took >= Duration::from_secs(8), "nobody looked: {took:?}");
+        }
+    }
+    // Where nobody else writes it, nothing is waited for.
+    let mut rig = Rig::new(&["billing-api"]).await;
+    rig.deploy("billing-api", "2.0.0");
+    rig.paused("billing-api", 1).await;
+    let started = Instant::now();
+    done(&rig.order(Want::Undo, &["billing-api"]).await[0]);
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,6 +302,28 @@ async fn what_goes_wrong_is_told_kept_and_survived() {
         rig.until(&format!("{fault:?} is over"), |s| s.link == Link::Live).await;
         rig.deploy("billing-api", "2.0.0");
         rig.paused("billing-api", 1).await;
+    }
+}
+
+/// An answer that is late by a second and a half is no old screen, however fast the time of a rehearsal runs; one that is late
+/// for whoever looks at it is, at any speed.
+#[tokio::test(start_paused = true)]
+async fn a_slow_machine_does_not_make_a_fast_rehearsal_stale() {
+    for speed in [1.0, 10.0] {
+        let mut rig = Rig::at_speed(&["billing-api"], speed).await;
+        rig.faults.add(Rule { verbs: vec!["get".to_owned()], ..Rule::always(Fault::Latency { seconds: 1.5 }) });
+        let (mut snapshots, until) = (rig.handle.snapshots.clone(), Instant::now() + Duration::from_secs(60));
+        while tokio::time::timeout_at(until, snapshots.changed()).await.is_ok() {
+            let link = snapshots.borrow_and_update().link.clone();
+            assert_eq!(link, Link::Live, "at speed {speed}");
+        }
+        rig.faults.clear();
+        rig.faults.add(Rule::always(Fault::Latency { seconds: 3600.0 }));
+        rig.faults.cut_watches(Cut::Silent);
+        let started = Instant::now();
+        rig.until("silence is told", |s| matches!(s.link, Link::Stale(_) | Link::Down(_))).await;
+        let took = started.elapsed();
+        assert!((4..=16).contains(&took.as_secs()), "at speed {speed}: {took:?}");
     }
 }
 
