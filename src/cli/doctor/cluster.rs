@@ -15,6 +15,7 @@ use crate::core::object::{ObjectKind, ObjectRef};
 use crate::core::snapshot::WriteMode;
 use crate::core::text::Text;
 use crate::engine::flags::read as read_flags;
+use crate::engine::look::interest;
 use crate::engine::scope::{FlagStore, Scope};
 use crate::ports::{Access, ContextList, Fault, FaultKind};
 use crate::text;
@@ -285,7 +286,8 @@ fn kinds(scope: &Scope, serves: &dyn Fn(ObjectKind) -> bool) -> Check {
 async fn rights_checks(target: &Target, until: Until, serves: &dyn Fn(ObjectKind) -> bool) -> Vec<Check> {
     let place = &target.scope.place;
     let kinds = rights::workloads(&target.scope, serves);
-    let needs = rights::needs(&kinds, &target.flag_home.store, serves(ObjectKind::FeatureFlag));
+    let refers = kinds.contains(&ObjectKind::Rollout) && refers(target, until).await;
+    let needs = rights::needs(&kinds, refers, &target.flag_home.store, serves(ObjectKind::FeatureFlag));
     let wanted = rights::wanted(&needs, &place.namespace);
     let (answer, took) = until.wait(target.cluster.may(&wanted)).await;
     let answers: Vec<bool> = match answer {
@@ -299,6 +301,16 @@ async fn rights_checks(target: &Target, until: Until, serves: &dyn Fn(ObjectKind
         .filter(|need| !(need.changes && read_only))
         .map(|need| rights_check(need, &wanted, &answers, target, took))
         .collect()
+}
+
+/// Whether a Rollout here has its template in a Deployment. Where that cannot be seen, the right to see fails, which says it.
+async fn refers(target: &Target, until: Until) -> bool {
+    let rollouts = interest(&target.scope, ObjectKind::Rollout);
+    let release = target.scope.release.as_ref();
+    let ours = |name: &str| release.is_none_or(|r| r.services.iter().any(|s| *s.workload == *name));
+    let (listed, _) = until.wait(target.cluster.list(&rollouts)).await;
+    let all = listed.and_then(Result::ok).unwrap_or_default();
+    all.iter().any(|o| ours(&o.name()) && o.str("/spec/workloadRef/kind") == Some("Deployment"))
 }
 
 fn rights_check(need: &rights::Need, wanted: &[Access], answers: &[bool], target: &Target, took: Duration) -> Check {

@@ -37,8 +37,9 @@ pub fn workloads(scope: &Scope, serves: impl Fn(ObjectKind) -> bool) -> Vec<Obje
     }
 }
 
-/// What every verb needs on these kinds of workload, with flags living there.
-pub fn needs(kinds: &[ObjectKind], flags: &FlagStore, serves_flags: bool) -> Vec<Need> {
+/// What every verb needs on these kinds of workload, with flags living there. `refers`: a Rollout has its template in a
+/// Deployment (`spec.workloadRef`), which is then what starts and undoes write.
+pub fn needs(kinds: &[ObjectKind], refers: bool, flags: &FlagStore, serves_flags: bool) -> Vec<Need> {
     let has = |kind: ObjectKind| kinds.contains(&kind);
     let mut see: Vec<Right> = Vec::new();
     let mut follow = |kind: ObjectKind| see.extend(["get", "list", "watch"].map(|verb| (verb, kind, "")));
@@ -60,15 +61,17 @@ pub fn needs(kinds: &[ObjectKind], flags: &FlagStore, serves_flags: bool) -> Vec
     let record: Vec<Right> = if has(Canary) || has(Deployment) { vec![("create", ConfigMap, "")] } else { Vec::new() };
     let all = main(&[Rollout, Deployment, Canary]);
     let both = [all.clone(), status.clone(), target.clone()].concat();
+    let template: Vec<Right> = if refers { vec![("patch", Deployment, "")] } else { Vec::new() };
+    let deploys = [both.clone(), template].concat();
     let mut out = vec![
         Need { id: "rights.see", what: "see everything", changes: false, rights: see },
         Need { id: "rights.pause", what: "pause", changes: true, rights: all.clone() },
         Need { id: "rights.abort", what: "abort", changes: true, rights: both.clone() },
-        Need { id: "rights.undo", what: "undo", changes: true, rights: both.clone() },
+        Need { id: "rights.undo", what: "undo", changes: true, rights: deploys.clone() },
         Need { id: "rights.resume", what: "resume", changes: true, rights: all.clone() },
         Need { id: "rights.promote", what: "promote", changes: true, rights: [status, main(&[Canary])].concat() },
-        Need { id: "rights.retry", what: "retry", changes: true, rights: both.clone() },
-        Need { id: "rights.start", what: "start", changes: true, rights: [both, record].concat() },
+        Need { id: "rights.retry", what: "retry", changes: true, rights: deploys.clone() },
+        Need { id: "rights.start", what: "start", changes: true, rights: [deploys, record].concat() },
     ];
     let flag: Vec<Right> = match flags {
         FlagStore::Objects if !serves_flags => Vec::new(),
@@ -115,7 +118,7 @@ mod tests {
                 let words: Vec<String> = need.rights.iter().map(|r| in_words(*r)).collect();
                 format!("{}: {}", need.what, words.join(", "))
             };
-            needs(kinds, &FlagStore::Objects, true).iter().filter(|n| n.changes).map(line).collect()
+            needs(kinds, false, &FlagStore::Objects, true).iter().filter(|n| n.changes).map(line).collect()
         };
         insta::assert_snapshot!(of(&[Rollout]).join("\n"), @"
         pause: patch rollouts.argoproj.io
@@ -146,6 +149,10 @@ mod tests {
         start: create configmaps, patch deployments.apps
         flip a flag: get featureflags.core.openfeature.dev, list featureflags.core.openfeature.dev, patch featureflags.core.openfeature.dev, watch featureflags.core.openfeature.dev
         ");
-        assert!(needs(&[Rollout], &FlagStore::Objects, false).iter().all(|need| need.id != "rights.flag"));
+        let referring = needs(&[Rollout], true, &FlagStore::Objects, false);
+        let write: Vec<&str> =
+            referring.iter().filter(|n| n.rights.contains(&("patch", Deployment, ""))).map(|n| n.what).collect();
+        assert_eq!(write, ["undo", "retry", "start"]);
+        assert!(needs(&[Rollout], false, &FlagStore::Objects, false).iter().all(|need| need.id != "rights.flag"));
     }
 }

@@ -105,6 +105,17 @@ impl Front {
         self.store.lock().update(&kinds::ROLLOUT, "payments", name, set).unwrap();
     }
 
+    /// Puts a flag there.
+    pub fn flag(&self, key: &str) {
+        let flags =
+            json!({ key: {"state": "ENABLED", "defaultVariant": "off", "variants": {"on": true, "off": false}} });
+        let object = json!({
+            "apiVersion": "core.openfeature.dev/v1beta1", "kind": "FeatureFlag",
+            "metadata": {"name": "payments-flags", "namespace": "payments"}, "spec": {"flagSpec": {"flags": flags}},
+        });
+        self.store.lock().create(&kinds::FEATURE_FLAG, "payments", object).unwrap();
+    }
+
     pub fn rollout(&self, name: &str) -> Value {
         Value::clone(&self.store.lock().get(&kinds::ROLLOUT, "payments", name).unwrap())
     }
