@@ -15,8 +15,8 @@ use crate::core::text::Text;
 use crate::core::workload::{Phase, Workload};
 use crate::engine::look::look;
 use crate::engine::scope::Scope;
+use crate::engine::snapshot::absence;
 use crate::engine::world::World;
-use crate::text;
 
 /// Arguments of `status`.
 #[derive(Args, Debug)]
@@ -106,7 +106,7 @@ fn status(world: &World) -> Status<'_> {
                     cluster: &scope.place.context,
                     namespace: &scope.place.namespace,
                     phase: None,
-                    reason: missing(world, stop.kind, &stop.workload),
+                    reason: absence(world, stop.kind, &stop.workload).1,
                     version: None,
                     stable_version: None,
                     step: None,
@@ -152,22 +152,6 @@ fn service<'a>(name: &'a Text, w: &'a Workload) -> Service<'a> {
 
 fn kind(kind: ObjectKind) -> &'static str {
     kind.api().3
-}
-
-/// Why a service has no workload: not there, or its kind cannot be read.
-fn missing(world: &World, kind: Option<ObjectKind>, name: &str) -> Text {
-    let place = &world.scope().place;
-    match kind.and_then(|kind| world.how(kind).lost) {
-        Some(fault) => text!("cannot be read: {}", fault.why),
-        None => {
-            text!(
-                "there is no {} {name} in {} of {}",
-                kind.map_or("workload", |k| k.api().3),
-                place.namespace,
-                place.context
-            )
-        }
-    }
 }
 
 const COLUMNS: [&str; 7] = ["SERVICE", "KIND", "PHASE", "VERSION", "STEP", "WEIGHT", "WAITS FOR"];

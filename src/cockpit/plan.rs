@@ -354,7 +354,7 @@ fn line(sight: &Sight<'_>, want: &Want, service: &ServiceView, step: Option<usiz
         Want::Promote => {
             let after = w
                 .and_then(|w| Some((w.step?, w.steps?)))
-                .map_or(String::new(), |(k, n)| format!(": step {} of {n} ends", (k + 1).min(n)));
+                .map_or(String::new(), |(k, n)| format!(": from step {k}/{n} to {}/{n}", (k + 1).min(n)));
             crate::text!("{step}{name} {new}{after}{at}")
         }
         Want::PromoteFull => crate::text!("{step}{name}: {new} to 100 %{at}"),

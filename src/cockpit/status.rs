@@ -52,7 +52,8 @@ pub fn of(service: &ServiceView, g: &Glyphs) -> Status {
     let failed = |word| Status { glyph: g.failed, word, role: Role::Bad, kind: Kind::Failed };
     let asks = |word| Status { glyph: g.asks, word, role: Role::Warn, kind: Kind::Asks };
     let Some(workload) = &service.workload else {
-        return Status { glyph: g.unknown, word: "not found", role: Role::Warn, kind: Kind::Unknown };
+        let word = if service.unread { "unknown" } else { "not found" };
+        return Status { glyph: g.unknown, word, role: Role::Warn, kind: Kind::Unknown };
     };
     let in_flight = |word| match (&workload.pause, service.verdict) {
         (_, Some(Verdict::Fail)) => failed("gate fails"),

@@ -36,6 +36,6 @@ pub struct Effect {
     pub change: Change,
     /// Which way it moves traffic.
     pub direction: Direction,
-    /// What it does, in words for screen and journal (`set image 1.23.4`, `end the pause at step 2`).
+    /// What it does, in words for screen and journal (`set image 1.23.4`, `end the pause at step 1/7`).
     pub says: Text,
 }

@@ -316,7 +316,7 @@ pub fn verdict(run: &Object) -> Option<Verdict> {
 /// An analysis that a rollout asks for: which templates, with which arguments.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Asked {
-    /// Where in the rollout (`step 3`, `background`, `before the switch`, `after the switch`).
+    /// Where in the rollout (`step 2/7`, `background`, `before the switch`, `after the switch`).
     pub place: Text,
     /// Names of AnalysisTemplates in the rollout's namespace. Raw: for looking up.
     pub templates: Vec<String>,
@@ -350,7 +350,7 @@ pub fn asked(rollout: &Object) -> Vec<Asked> {
         .find(has_analysis)
         .or_else(|| (0..current.min(steps.len())).rfind(has_analysis));
     if let Some(i) = next {
-        add(crate::text!("step {}", i + 1), steps[i].get("analysis"));
+        add(crate::text!("step {i}/{}", steps.len()), steps[i].get("analysis"));
     }
     add(Text::scrub("background"), rollout.raw("/spec/strategy/canary/analysis"));
     add(Text::scrub("before the switch"), rollout.raw("/spec/strategy/blueGreen/prePromotionAnalysis"));

@@ -127,6 +127,11 @@ pub struct ServiceView {
     pub also: Vec<ObjectRef>,
     /// Its state; none when the cluster has no such object or it was not read yet.
     pub workload: Option<Arc<Workload>>,
+    /// True when there is no `workload` because nobody could say whether there is one: not read yet, or not to be read.
+    pub unread: bool,
+    /// About how many seconds an undo of it takes until its traffic is back; none when nothing is to be undone, or when that
+    /// is not known. By what was seen: how long pods of it took to be ready.
+    pub undo_s: Option<u32>,
     /// Where it stands against its pinned version.
     pub train_phase: TrainPhase,
     /// Verdict of the gate that decides now.

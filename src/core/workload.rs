@@ -165,7 +165,8 @@ pub struct Workload {
     pub hash: Text,
     /// Pod hash of stable.
     pub stable_hash: Text,
-    /// Index of the current step, from 0; equal to `steps` when all are done. None without steps.
+    /// How many steps are done, which is the index of the current one from 0; equal to `steps` when all are. Everywhere shown
+    /// as the Argo Rollouts plugin does: `1/7` while the second of seven runs. None without steps.
     pub step: Option<u32>,
     /// How many steps; none without steps.
     pub steps: Option<u32>,

@@ -673,6 +673,8 @@ mod tests {
                 pinned: Some(Text::scrub(&pinned.version)),
                 id,
                 workload: Some(Arc::new(workload)),
+                unread: false,
+                undo_s: None,
                 train_phase: TrainPhase::Waiting,
                 verdict: None,
                 waits_for: Text::default(),

@@ -103,7 +103,7 @@ fn the_plugins_words_are_not_all_that_is_said() {
     assert_eq!(held.pause.as_ref().and_then(|p| p.seconds), Some(30));
 
     let paused = moment("basic-first-pause").workload;
-    assert_eq!(paused.waits_for, "a person to approve the pause of step 2/5");
+    assert_eq!(paused.waits_for, "a person to approve the pause of step 1/5");
     assert_eq!(paused.undo, UndoPath::ToStable);
     assert_eq!((paused.version.as_deref(), paused.stable_version.as_deref()), (Some("2.0.0"), Some("1.0.0")));
 

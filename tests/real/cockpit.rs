@@ -353,7 +353,7 @@ fn approve_a_pause(cab: &mut Cab) {
     // Before its gate has measured enough, P would ask for a reason.
     cab.row(&["http-error-rate", "< 0.01", "pass"]);
     cab.row(&["p95-latency", "< 0.25", "pass"]);
-    cab.yes("P", &["accounts-api 1.23.4: step 2 of 7 ends"]);
+    cab.yes("P", &["accounts-api 1.23.4: from step 1/7 to 2/7"]);
     cab.row(&["accounts-api", "25%", "2/7", "analysis run"]);
     cab.keys("P");
     cab.row(&["waits for nothing that could be approved"]);
@@ -371,7 +371,7 @@ fn another_hand_was_faster(cab: &mut Cab) {
     assert_eq!(*weight(&cab.rollout("accounts-api")), 50);
     assert!((cab.traffic_share("accounts-api", "1.23.4") - 0.5).abs() < 1e-6);
     cab.keys("P");
-    cab.row(&["accounts-api 1.23.4: step 5 of 7 ends"]);
+    cab.row(&["accounts-api 1.23.4: from step 4/7 to 5/7"]);
     cab.plane.plugin(&["promote", "accounts-api", "-n", cab.ns.name()]);
     cab.until("accounts-api", "its second analysis", |o| *step(o) == 5);
     // The dialog lies over the list; the graph beside it shows the step.

@@ -1,6 +1,8 @@
 //! The header: where we are (environment, context, namespace, release, may we write, is it live, what time is it), and in
 //! one word how the train is. The word comes first: a stranger reads it in three seconds.
 
+use std::collections::BTreeMap;
+
 use jiff::fmt::strtime;
 use ratatui::layout::Rect;
 
@@ -10,6 +12,7 @@ use crate::cockpit::status;
 use crate::cockpit::theme::Role;
 use crate::core::snapshot::{Link, Mode, Snapshot, WriteMode};
 use crate::core::workload::UndoPath;
+use crate::engine::freshness::OLD;
 
 /// Draws one or two rows; with `short` the state and the place share one.
 pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect, short: bool) {
@@ -73,7 +76,12 @@ fn badges(model: &Model, s: &Snapshot) -> Vec<(Role, String)> {
             let behind = model.live.seq.saturating_sub(s.seq);
             vec![(Role::Badge, format!("{} FROZEN", g.paused)), (Role::Dim, format!(" {behind} newer"))]
         }
-        Link::Live => vec![(Role::Live, format!("{} LIVE", g.dot))],
+        // Its age is told as the bound that holds while it is live: a number that ticks would be written for ever.
+        Link::Live => {
+            // Of a rehearsal too: so many seconds of whoever looks at it, however fast its own time runs.
+            let within = if model.size.0 < 60 { String::new() } else { format!(" <{} s", OLD.as_secs()) };
+            vec![(Role::Live, format!("{} LIVE", g.dot)), (Role::Dim, within)]
+        }
         Link::Connecting => vec![(Role::Stale, format!("{} CONNECTING", g.ring))],
         Link::Stale(_) => vec![(Role::Stale, format!("{} STALE {age}", g.ring))],
         Link::Down(_) => vec![(Role::Bad, format!("{} DOWN {age}", g.failed))],
@@ -142,26 +150,44 @@ fn wave_count(s: &Snapshot) -> u32 {
     if s.expand.is_empty() { s.waves } else { s.waves.saturating_sub(1) }
 }
 
-/// Whether an undo of what moved would work.
+/// Whether an undo of what moved would work, and about how long it would take: what is in flight goes at once, what is
+/// finished wave by wave.
 fn undo(s: &Snapshot) -> (Role, String) {
     let mut ready = 0;
     let mut slow = Vec::new();
     let mut broken = Vec::new();
+    let mut waves: BTreeMap<u32, u32> = BTreeMap::new();
+    let mut known = true;
+    let mut unread = Vec::new();
     for service in s.services.iter() {
         match service.workload.as_ref().map(|w| &w.undo) {
             Some(UndoPath::ToStable | UndoPath::Window) => ready += 1,
             Some(UndoPath::Slow) => slow.push(&*service.name),
             Some(UndoPath::NotReady(why)) => broken.push(format!("{}: {why}", service.name)),
-            Some(UndoPath::NotNeeded) | None => {}
+            Some(UndoPath::NotNeeded) => continue,
+            None if service.unread => {
+                unread.push(&*service.name);
+                continue;
+            }
+            None => continue,
         }
+        let longest = waves.entry(service.wave.unwrap_or(0)).or_default();
+        *longest = service.undo_s.unwrap_or(0).max(*longest);
+        known &= service.undo_s.is_some();
     }
+    let more = |all: usize| if all > 1 { format!(" +{}", all - 1) } else { String::new() };
+    let seconds = if known { format!(" ~{} s", waves.values().sum::<u32>()) } else { String::new() };
     if let Some(first) = broken.first() {
-        let more = if broken.len() > 1 { format!(" +{}", broken.len() - 1) } else { String::new() };
-        return (Role::Bad, format!("undo NOT READY: {first}{more} "));
+        return (Role::Bad, format!("undo NOT READY: {first}{} ", more(broken.len())));
+    }
+    if let Some(first) = unread.first() {
+        return (Role::Warn, format!("undo unknown: {first}{} not read ", more(unread.len())));
     }
     if let Some(first) = slow.first() {
-        let more = if slow.len() > 1 { format!(" +{}", slow.len() - 1) } else { String::new() };
-        return (Role::Warn, format!("undo slow: re-runs steps of {first}{more} "));
+        return (Role::Warn, format!("undo slow{seconds}: re-runs steps of {first}{} ", more(slow.len())));
     }
-    if ready == 0 { (Role::Dim, "nothing to undo ".to_owned()) } else { (Role::Dim, format!("undo ready ({ready}) ")) }
+    match ready {
+        0 => (Role::Dim, "nothing to undo ".to_owned()),
+        n => (Role::Dim, format!("undo ready{seconds} ({n}) ")),
+    }
 }

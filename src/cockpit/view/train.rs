@@ -146,7 +146,15 @@ fn line(model: &Model, ink: &mut Ink<'_>, row: Rect, st: Status, service: &Servi
         return;
     }
     x = ink.put(row, x, y, st.word, st.role);
-    ink.put(row, x, y, &format!("  {why}"), Role::Text);
+    ink.put(row, x, y, &after(st.word, &why), Role::Text);
+}
+
+/// What stands behind a word: `held by ana` reads on from `held`, all else stands apart.
+fn after(word: &str, why: &str) -> String {
+    match why.strip_prefix(word).filter(|rest| rest.starts_with(' ')) {
+        Some(rest) => rest.to_owned(),
+        None => format!("  {why}"),
+    }
 }
 
 /// What a service waits for, with what counts down and what comes then.

@@ -145,7 +145,7 @@ fn the_next_analysis_is_found_and_resolved() {
     }}));
     let rollout = billing();
     let all = asked(&rollout);
-    assert_eq!(all.iter().map(|a| a.place.as_str()).collect::<Vec<_>>(), ["step 4"]);
+    assert_eq!(all.iter().map(|a| a.place.as_str()).collect::<Vec<_>>(), ["step 3/4"]);
     let (metrics, missing) = all[0].metrics(&rollout, |name| (name == "t").then_some(&template));
     assert_eq!(missing.unwrap().as_str(), "there is no analysis template gone");
     assert_eq!(metrics.iter().map(|m| m.query.as_deref().unwrap()).collect::<Vec<_>>(), ["rate(b)", "p95{h=\"abc\"}"]);
@@ -154,7 +154,7 @@ fn the_next_analysis_is_found_and_resolved() {
 
     let mut done = rollout.whole().clone();
     done["status"]["currentStepIndex"] = json!(4);
-    assert_eq!(asked(&Object::new(done))[0].place.as_str(), "step 4");
+    assert_eq!(asked(&Object::new(done))[0].place.as_str(), "step 3/4");
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl Machine {
         if v.aborted() {
             return refused(crate::text!("{} was aborted meanwhile", v.name()), "t tries it again, u undoes it");
         }
-        let moved = crate::text!("{}: the pause at step {} is over", v.name(), ground.step + 1);
+        let moved = crate::text!("{}: the pause at step {} is over", v.name(), v.step_of(ground.step));
         if v.settled() || v.step() > ground.step {
             return done(moved);
         }
@@ -182,9 +182,9 @@ impl Machine {
                 .same(v.object, &["status", "canary", "currentStepAnalysisRunStatus", "name"])
                 .set(&["status", "currentStepIndex"], json!(ground.step + 1))
                 .set(&["status", "controllerPause"], json!(false));
-            says = crate::text!("approve step {} over its inconclusive analysis", ground.step + 1);
+            says = crate::text!("approve step {} over its inconclusive analysis", v.step_of(ground.step));
         } else if v.object.raw("/spec/strategy/canary").is_some() {
-            says = crate::text!("end the pause at step {}", ground.step + 1);
+            says = crate::text!("end the pause at step {}", v.step_of(ground.step));
         } else {
             says = Text::scrub("approve the switch");
         }
@@ -473,10 +473,14 @@ impl<'a> View<'a> {
         ))
     }
 
+    /// A step as the Argo Rollouts plugin counts: how many of all are done.
+    fn step_of(&self, index: impl std::fmt::Display) -> Text {
+        crate::text!("{index}/{}", self.object.items("/spec/strategy/canary/steps").len())
+    }
+
     fn step_word(&self) -> Text {
-        let steps = self.object.items("/spec/strategy/canary/steps");
         match rollout::current_step(self.object) {
-            Some((index, step)) => crate::text!("step {}/{} ({})", index + 1, steps.len(), rollout::step_text(step)),
+            Some((index, step)) => crate::text!("step {} ({})", self.step_of(index), rollout::step_text(step)),
             None => Text::scrub("its update"),
         }
     }

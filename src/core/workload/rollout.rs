@@ -308,7 +308,7 @@ fn waits_for(w: &Workload, object: &Object, related: &Related<'_>) -> Text {
         return hold_line(&w.held_by);
     }
     let at_step = match (w.step, w.steps) {
-        (Some(step), Some(steps)) => crate::text!("step {}/{steps}", step + 1),
+        (Some(step), Some(steps)) => crate::text!("step {step}/{steps}"),
         _ => Text::default(),
     };
     if let Some(pause) = &w.pause {
@@ -464,7 +464,7 @@ mod tests {
         assert_eq!(w.weights, [25, 50, 100]);
         assert_eq!((w.version.as_deref(), w.stable_version.as_deref()), (Some("2.8.0"), Some("2.7.4")));
         assert_eq!(w.pause.as_ref().and_then(|p| p.seconds), Some(60));
-        assert_eq!(w.waits_for, "the pause of step 2/6 to end");
+        assert_eq!(w.waits_for, "the pause of step 1/6 to end");
         assert_eq!(
             w.sets.iter().map(|s| (s.role, s.revision)).collect::<Vec<_>>(),
             [(Role::Canary, 2), (Role::Stable, 1)]

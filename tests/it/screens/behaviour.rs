@@ -1,9 +1,11 @@
 //! What keys do: what acts at once, what asks, what is refused; what a dialog takes for an answer and what not.
 
+use std::sync::Arc;
+
 use footplate::cockpit::model::{Mode, Pane};
 use footplate::core::confirm::Refusal;
 use footplate::core::intent::{Intent, Want};
-use footplate::core::snapshot::{Link, Mode as Ground, Trouble, WriteMode};
+use footplate::core::snapshot::{Link, Mode as Ground, ServiceView, Snapshot, Trouble, WriteMode};
 use footplate::core::text::Text;
 use ratatui::crossterm::event::KeyEventKind;
 
@@ -47,6 +49,75 @@ fn pause_acts_at_once_and_twice_does_nothing_twice() {
     stage.see(fixture::with(&fixture::rolling(), "billing-api", |_, w| w.held = true));
     assert!(ordered(&stage.keys("p")).is_empty());
     assert!(stage.text().contains("held already"));
+}
+
+/// One way of counting steps, the Argo Rollouts plugin's, wherever one is named.
+#[test]
+fn rows_reasons_and_dialogs_count_steps_alike() {
+    let mut stage = rolling();
+    let text = stage.text();
+    assert!(text.contains("4/7"), "{text}");
+    stage.keys("P");
+    let text = stage.text();
+    assert!(text.contains("from step 4/7 to 5/7"), "{text}");
+    assert!(!text.contains("step 5 of 7"), "{text}");
+}
+
+#[test]
+fn a_hold_is_said_once() {
+    let mut stage = rolling();
+    stage.see(fixture::with(&fixture::rolling(), "billing-api", |s, w| {
+        (w.held, w.held_by) = (true, "ana".into());
+        w.waits_for = "held by ana: a person to resume it".into();
+        s.waits_for = w.waits_for.clone();
+    }));
+    let text = stage.text();
+    assert!(text.contains(" held by ana: a person") && !text.contains("held  held"), "{text}");
+}
+
+#[test]
+fn what_may_not_be_read_is_unknown_and_what_is_not_there_is_not_found() {
+    for (unread, word, why) in
+        [(true, "unknown", "cannot be read: forbidden"), (false, "not found", "there is no Rollout pricing-api")]
+    {
+        let mut s = fixture::rolling();
+        let mut services = s.services.to_vec();
+        let at = services.iter().position(|x| *x.name == *"pricing-api").unwrap();
+        let mut one = ServiceView::clone(&services[at]);
+        (one.workload, one.unread, one.waits_for) = (None, unread, why.into());
+        services[at] = Arc::new(one);
+        (s.services, s.seq) = (services.into(), s.seq + 1);
+        let mut stage = Stage::new(s, (120, 36), UNICODE);
+        let text = stage.text();
+        assert!(text.contains(&format!("{word}  {why}")), "{text}");
+        // Nobody can say that an undo would work where what it is about was not read.
+        assert_eq!(text.contains("undo unknown: pricing-api"), unread, "{text}");
+    }
+}
+
+/// Seconds only where all that would be undone has some; waves go one after the other.
+#[test]
+fn the_header_says_how_old_and_how_long_an_undo_takes() {
+    let mut s = fixture::rolling();
+    let seconds = |s: &mut Snapshot, of: &dyn Fn(&ServiceView) -> Option<u32>| {
+        let services = s.services.iter().map(|x| {
+            let mut x = ServiceView::clone(x);
+            x.undo_s = of(&x);
+            Arc::new(x)
+        });
+        s.services = services.collect();
+        s.seq += 1;
+    };
+    let mut stage = Stage::new(s.clone(), (120, 36), UNICODE);
+    let text = stage.text();
+    assert!(text.contains("LIVE <10 s") && text.contains("undo ready (5)"), "{text}");
+    seconds(&mut s, &|x| Some(if x.wave == Some(1) { 12 } else { 3 }));
+    stage.see(s.clone());
+    let text = stage.text();
+    assert!(text.contains("undo ready ~15 s (5)"), "{text}");
+    seconds(&mut s, &|x| (*x.name != *"billing-api").then_some(3));
+    stage.see(s);
+    assert!(stage.text().contains("undo ready (5)"));
 }
 
 /// The confirmation covers everything that the order may change, not only the object it is named after.

@@ -83,6 +83,8 @@ pub fn service(name: &str, wave: u32, after: &[&str], kind: ObjectKind, old: &st
         pinned: Some(new.into()),
         id: object(kind, name),
         workload: Some(Arc::new(workload(name, kind, old))),
+        unread: false,
+        undo_s: None,
         train_phase: TrainPhase::Waiting,
         verdict: None,
         waits_for: format!("wave {}", wave - 1).into(),
@@ -184,11 +186,11 @@ pub fn rolling() -> Snapshot {
         w.reason = "CanaryPauseStep".into();
         w.step_text = "pause 60s".into();
         w.next_text = "analysis error-rate-and-latency".into();
-        w.waits_for = "the pause of step 5/7 to end".into();
+        w.waits_for = "the pause of step 4/7 to end".into();
         w.pause = Some(Pause { reason: "CanaryPauseStep".into(), since: Some(ago(12)), seconds: Some(60) });
     });
     billing.verdict = Some(Verdict::Pass);
-    billing.waits_for = "the pause of step 5/7 to end".into();
+    billing.waits_for = "the pause of step 4/7 to end".into();
     let mut fraud = flying(service("fraud-scorer", 2, &["ledger-api"], Rollout, "1.4.9", "1.5.0"), 1, 25, 14);
     change(&mut fraud, |w| w.step_text = "setWeight 25".into());
     fraud.waits_for = "weight 25 at the router".into();

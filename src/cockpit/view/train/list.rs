@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::{bar_role, versions, why};
+use super::{after, bar_role, versions, why};
 use crate::cockpit::ink::{Ink, fit, width, wrapped};
 use crate::cockpit::model::Model;
 use crate::cockpit::status::{self, Kind};
@@ -85,7 +85,7 @@ fn line(model: &Model, ink: &mut Ink<'_>, row: Rect, service: &ServiceView, name
         x = ink.put(row, x, row.y, &format!("{} ", weight.text(ink.g.to)), st.role);
     }
     x = ink.put(row, x, row.y, st.word, if quiet { Role::Dim } else { st.role });
-    ink.put(row, x, row.y, &format!("  {}", why(model, st, service)), Role::Dim);
+    ink.put(row, x, row.y, &after(st.word, &why(model, st, service)), Role::Dim);
 }
 
 /// Nothing is there to be shown, so there is room to say whole what is wrong.
