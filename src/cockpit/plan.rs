@@ -139,7 +139,7 @@ fn gate(sight: &Sight<'_>, direction: Direction) -> Result<(), Refusal> {
     if s.place.write == WriteMode::ReadOnlyByPattern && direction == Direction::Forward {
         return refuse(
             crate::text!("{} is read-only by its name", s.place.context),
-            "open it with --write, or take it out of read_only_contexts; pause, abort and undo can be armed",
+            "open it by its name (--context), or with --write where your own list has it; pause, abort and undo can be armed",
         );
     }
     Ok(())

@@ -67,7 +67,7 @@ pub fn clear(effect: Effect, standing: &Standing<'_>) -> Result<Cleared, Refusal
     {
         return refuse(
             crate::text!("{} is read-only by its name; only safe actions can be armed", effect.object.cluster),
-            "open it with --write, take it out of read_only_contexts in config.toml, or pause, abort or undo and type the word",
+            "open it by its name (--context or --env), with --write where your own read_only_contexts has it, or pause, abort or undo and type the word",
         );
     }
     if confirmed.is_none() {

@@ -57,7 +57,7 @@ pub enum Mode {
 /// How the link to the cluster is.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Link {
-    /// Not yet answered.
+    /// Not yet answered, or not yet with everything that a first look needs.
     Connecting,
     /// A read of our own succeeded lately.
     Live,

@@ -350,7 +350,11 @@ impl Room {
 
     /// How the link is. What waits for an answer that never began says what it waits for.
     fn link(&self, systems: &Systems) -> Link {
-        let link = self.freshness.link(machine(systems), lost(&self.world));
+        let link = match self.freshness.link(machine(systems), lost(&self.world)) {
+            // Until all that a first look needs is there, what is shown is not whole.
+            Link::Live if !self.ready => Link::Connecting,
+            link => link,
+        };
         let says = |fault: Fault| Trouble { what: fault.what, why: fault.why, hint: fault.hint };
         match &link {
             Link::Connecting => self.place.cluster.held_up().map_or(link, |fault| Link::Down(says(fault))),

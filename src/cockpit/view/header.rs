@@ -153,6 +153,9 @@ fn wave_count(s: &Snapshot) -> u32 {
 /// Whether an undo of what moved would work, and about how long it would take: what is in flight goes at once, what is
 /// finished wave by wave.
 fn undo(s: &Snapshot) -> (Role, String) {
+    if s.link == Link::Connecting && !s.services.is_empty() {
+        return (Role::Dim, "undo not known yet ".to_owned());
+    }
     let mut ready = 0;
     let mut slow = Vec::new();
     let mut broken = Vec::new();
