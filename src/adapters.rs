@@ -9,3 +9,4 @@ pub mod journal;
 pub mod kubernetes;
 pub mod prometheus;
 pub mod repo;
+pub mod webhook;

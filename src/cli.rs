@@ -7,16 +7,24 @@
 pub mod act;
 pub mod cockpit;
 pub mod console;
+pub mod depart;
 pub mod doctor;
 pub mod failure;
 pub mod flag;
 pub mod generate;
+pub mod history;
+pub mod incident;
+pub mod install;
 pub mod log;
+pub mod on_train;
+pub mod ordering;
 pub mod person;
 pub mod place;
 pub mod plan;
 pub mod rehearse;
+pub mod replay;
 pub mod repository;
+pub mod run;
 pub mod screen;
 pub mod status;
 
@@ -30,7 +38,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::places::Places;
 use crate::core::order::Want;
 use crate::core::text::Text;
-use crate::ports::{Clock, Cluster, Clusters, Conditions, ConfigHistory, Fault, FlagFile, Journal, Metrics, Repo};
+use crate::ports::{
+    Clock, Cluster, Clusters, Conditions, ConfigHistory, Fault, FlagFile, Journal, Metrics, Post, Repo,
+};
 use crate::rehearsal::serve::Router;
 use console::Console;
 use failure::Failure;
@@ -56,7 +66,7 @@ pub type RehearsalAt = Arc<dyn Fn(Router, &str, u64) -> (Arc<dyn Cluster>, Arc<d
 pub type HistoryAt = Box<dyn Fn(&Path) -> Arc<dyn ConfigHistory> + Send + Sync>;
 
 /// The flag file at a path.
-pub type FlagFileAt = Box<dyn Fn(&Path) -> Arc<dyn FlagFile> + Send + Sync>;
+pub type FlagFileAt = Arc<dyn Fn(&Path) -> Arc<dyn FlagFile> + Send + Sync>;
 
 /// The real systems, as the binary wires them in.
 pub struct Wiring {
@@ -78,6 +88,8 @@ pub struct Wiring {
     pub flag_file: FlagFileAt,
     /// Names the history of a repository.
     pub history: HistoryAt,
+    /// Delivers events of a train.
+    pub post: Arc<dyn Post>,
 }
 
 /// A terminal cockpit for release trains on Kubernetes.
@@ -170,8 +182,22 @@ pub enum Command {
     Restart(act::ActArgs),
     /// Go back to what was live before
     Undo(act::UndoArgs),
+    /// Store the link of an incident in the Release
+    Incident(incident::IncidentArgs),
     /// Set a flag: on, off, or for a share of users
     Flag(flag::FlagArgs),
+    /// Bring one train to its end, without a screen
+    Run(run::RunArgs),
+    /// Conduct whatever train is active here, until stopped
+    Conduct(run::ConductArgs),
+    /// Take the present train over from whoever conducts it
+    TakeOver(run::TakeOverArgs),
+    /// Print what a cluster needs for trains: definition, roles, a conductor
+    Install(install::InstallArgs),
+    /// Show the trains that ran here, and how fast and how safely changes get there
+    History(history::HistoryArgs),
+    /// Go through a recorded train on the screen, or as lines of text
+    Replay(replay::ReplayArgs),
     /// Check settings, cluster, rights, metrics and terminal, and say what to do
     Doctor(doctor::DoctorArgs),
     /// Write completions, man pages, a settings file, the keys or the themes to stdout
@@ -263,7 +289,14 @@ async fn carry_out(cli: &Cli, wiring: &Wiring, console: &Console) -> Result<(), 
         Command::Retry(args) => act::run(Want::Retry, args, &cli.global, wiring, console).await,
         Command::Restart(args) => act::run(Want::Restart, args, &cli.global, wiring, console).await,
         Command::Undo(args) => act::undo(args, &cli.global, wiring, console).await,
+        Command::Incident(args) => incident::run(args, &cli.global, wiring, console).await,
         Command::Flag(args) => flag::run(args, &cli.global, wiring, console).await,
+        Command::Run(args) => run::run(args, &cli.global, wiring, console).await,
+        Command::Conduct(args) => run::conduct(args, &cli.global, wiring, console).await,
+        Command::TakeOver(args) => run::take_over(args, &cli.global, wiring, console).await,
+        Command::Install(args) => install::run(args, &cli.global, console),
+        Command::History(args) => history::run(args, &cli.global, wiring, console).await,
+        Command::Replay(args) => replay::run(args, &cli.global, wiring, console).await,
         Command::Doctor(args) => doctor::run(args, &cli.global, wiring, console).await,
         Command::Generate(args) => generate::run(args, &cli.global, console),
     }

@@ -1,8 +1,10 @@
 //! The pure core: values in, values out. No clock, I/O, threads, randomness, logging or async in this room or below it;
 //! time arrives inside events. `tests/tidy.rs` fails when something here reaches outside.
 
+pub mod captain;
 pub mod config_files;
 pub mod confirm;
+pub mod dora;
 pub mod effect;
 pub mod elector;
 pub mod finding;
@@ -22,15 +24,18 @@ pub mod mutant;
 pub mod object;
 pub mod order;
 pub mod owner;
+pub mod past;
 pub mod plan;
 pub mod record;
 pub mod release;
+pub mod replay;
 pub mod repository;
 pub mod series;
 pub mod slo;
 pub mod snapshot;
 pub mod template;
 pub mod text;
+pub mod timeline;
 pub mod train;
 pub mod verb;
 pub mod verdict;

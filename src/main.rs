@@ -11,6 +11,7 @@ use footplate::adapters::journal::FileJournal;
 use footplate::adapters::kubernetes::{Kubeconfigs, Kubernetes};
 use footplate::adapters::prometheus::Prometheus;
 use footplate::adapters::repo::DiskRepo;
+use footplate::adapters::webhook::Webhook;
 use footplate::cli::{self, Wiring};
 use footplate::core::text::Text;
 use footplate::ports::Identity;
@@ -44,8 +45,9 @@ fn main() -> ExitCode {
             };
             (Arc::new(Kubernetes::seeded(kube::Client::new(router, namespace), identity, seed)), Arc::new(metrics))
         }),
-        flag_file: Box::new(|path| Arc::new(FlagFile::at(path))),
+        flag_file: Arc::new(|path| Arc::new(FlagFile::at(path))),
         history: Box::new(|root| Arc::new(GitHistory::of(root))),
+        post: Arc::new(Webhook::default()),
     }));
     // A look-up of a name that never ends must not hold up the end of the program.
     // Nor is a screen waited for that hangs in a terminal which takes nothing any more.

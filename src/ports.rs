@@ -243,6 +243,12 @@ pub trait Journal: Send + Sync {
     fn append(&self, line: serde_json::Value) -> Fut<'_, Result<(), Fault>>;
 }
 
+/// Delivers an event of a train to an address (a webhook).
+pub trait Post: Send + Sync {
+    /// One try. The body is a CloudEvent in structured JSON.
+    fn post<'a>(&'a self, address: &'a str, body: &'a serde_json::Value) -> Fut<'a, Result<(), Fault>>;
+}
+
 /// A flagd flag definition file.
 pub trait FlagFile: Send + Sync {
     /// Its text.

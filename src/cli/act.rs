@@ -1,29 +1,34 @@
 //! The commands that act on services: start, pause, resume, promote, abort, retry, restart, undo. They choose, show what
 //! would be done, have it confirmed, carry it out and say what came of it. What a verb does is `core::verb`'s.
 
-use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 
 use super::console::Console;
+use super::depart::{self, Word};
 use super::failure::{Failure, FailureKind};
+use super::on_train::{self, Said, refused};
+use super::ordering::{answer, ended_as, journal, who};
 use super::place::{Strictness, Target as Goal, may_write, resolve};
 use super::{Global, Wiring};
-use crate::config::places::Places;
-use crate::core::confirm::{Answer, Confirm, Order, Question};
+
+use crate::core::captain;
+use crate::core::confirm::{Order, Question};
 use crate::core::effect::Direction;
 use crate::core::order::{Reach, Want, layers};
 use crate::core::snapshot::{ServiceView, Snapshot};
 use crate::core::text::Text;
 use crate::core::verb::Seen;
 use crate::core::workload::UndoPath;
-use crate::engine::act::{Driver, NoJournal, Outcome};
-use crate::engine::carry::{Errand, Said};
-use crate::engine::look::{look, shown};
+use crate::engine::act::Driver;
+use crate::engine::carry::{Errand, Said as Heard};
+use crate::engine::gates::Moment;
+use crate::engine::look::{look, look_at_trains, shown};
 use crate::engine::order::{Ordered, Target};
-use crate::ports::{Fault, FaultKind, Journal};
+use crate::engine::trains::of_one_look;
+
 use crate::text;
 
 /// Arguments of a command that acts.
@@ -121,7 +126,14 @@ async fn act(
         let what = "a full promotion skips the remaining gates: it needs a reason";
         return Err(Failure::new(FailureKind::Input, what, "say why with --reason TEXT"));
     }
-    let world = look(&*cluster, &scope, wiring.clock.now()).await.map_err(|fault| {
+    let moment = Moment { wall: wiring.clock.now(), monotonic: wiring.clock.monotonic() };
+    let (world, trains) = tokio::join!(look(&*cluster, &scope, moment.wall), look_at_trains(&*cluster, &scope, moment));
+    if !trains.known() {
+        let why = trains.gaps().into_iter().next().map(|gap| text!("{}", gap.trouble)).unwrap_or_default();
+        console.talk(&format!("whether a train governs this cannot be told: {why}\n"));
+    }
+    let train = of_one_look(&trains, None, moment.monotonic).filter(|(release, _)| release.active());
+    let world = world.map_err(|fault| {
         let Failure { kind, what, causes, hint } = Failure::from(fault);
         let subject = args.service.as_ref().map_or_else(Text::default, |service| text!(" {service}"));
         let causes = std::iter::once(what).chain(causes).collect();
@@ -129,6 +141,24 @@ async fn act(
     })?;
     let now = wiring.clock.now();
     let snapshot = shown(&world, now);
+    if let Some((release, train)) = &train {
+        let ordering = captain::order(train, &want, &reach, &snapshot.services, &scope.place);
+        if let Some(ordering) = ordering {
+            let ordering = ordering.map_err(refused)?;
+            let word = Said { confirm: args.confirm.as_deref(), yes: args.yes, reason: args.reason.as_deref() };
+            return on_train::order(release, ordering, &word, &cluster, &scope, wiring, console).await;
+        }
+    }
+    // A start without a service is a start of the whole train: its record is made, and whoever conducts here takes it up.
+    if want == Want::Start && reach == Reach::All && scope.place.environment.is_some() {
+        let platform = depart::platform(args.manifest.as_deref(), "start", global, wiring, console)?;
+        let word = Word { yes: args.yes, confirm: args.confirm.clone(), named: false, reason: args.reason.clone() };
+        let release = depart::record(&platform, &word, args.manifest.as_deref(), global, wiring, console).await?;
+        console.talk(
+            "whoever conducts here takes it up: footplate conduct, a conductor in the cluster, or T in a cockpit\n",
+        );
+        return console.data(&format!("train {} is recorded as {}\n", release.frozen.resolved.id, release.id.name));
+    }
     let chosen = choose(&want, &reach, &snapshot)?;
     let order = Order {
         who: who(&cluster.identity().user),
@@ -139,7 +169,7 @@ async fn act(
         console.talk(&format!("{line}\n"));
     }
     let targets = chosen.iter().flatten().flat_map(|s| std::iter::once(s.id.clone()).chain(s.also.clone())).collect();
-    let level = want.level(&reach, &scope.place, snapshot.release.as_ref());
+    let level = want.level(&reach, &scope.place, snapshot.release.as_ref(), None);
     let answer = answer(&level, args.confirm.as_deref(), args.yes);
     let question = Question { level, direction: want.direction(), targets };
     let confirmed =
@@ -150,7 +180,7 @@ async fn act(
         seen: s.workload.as_deref().map(Seen::of),
     };
     let layers = chosen.iter().map(|layer| layer.iter().map(target).collect()).collect();
-    let ordered = Ordered { id: 0, want, layers, confirmed, order };
+    let ordered = Ordered { id: 0, want, layers, train: None, confirmed, order };
     let driver = Driver {
         cluster,
         clock: Arc::clone(&wiring.clock),
@@ -232,66 +262,19 @@ fn plan(want: &Want, chosen: &[Vec<&ServiceView>]) -> Vec<Text> {
     lines
 }
 
-/// The person's answer: from the arguments, else asked for at a terminal.
-pub(super) fn answer(level: &Confirm, confirm: Option<&str>, yes: bool) -> Answer {
-    match (level, confirm, yes) {
-        (Confirm::None, ..) => Answer::Nothing,
-        (_, Some(typed), _) => Answer::Typed(typed.to_owned()),
-        (Confirm::Yes, None, true) => Answer::Yes,
-        (level, None, _) => ask(level).unwrap_or(Answer::Nothing),
-    }
-}
-
-fn ask(level: &Confirm) -> Option<Answer> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return None;
-    }
-    match level {
-        Confirm::Type(word) => eprint!("type {word} to confirm: "),
-        _ => eprint!("go on? [y/N] "),
-    }
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).ok()?;
-    Some(match level {
-        Confirm::Type(_) => Answer::Typed(line.trim().to_owned()),
-        _ if matches!(line.trim(), "y" | "Y" | "yes") => Answer::Yes,
-        _ => Answer::Nothing,
-    })
-}
-
-/// Who orders: the person at this machine, by the user that the cluster knows.
-pub(super) fn who(user: &Text) -> Text {
-    let person = ["USER", "LOGNAME"].iter().find_map(|key| std::env::var(key).ok().filter(|v| !v.is_empty()));
-    match person {
-        Some(person) if person != user.as_str() => text!("{person} as {user}"),
-        _ => user.clone(),
-    }
-}
-
-/// The local journal. What goes back is not held up by one that cannot be opened.
-pub(super) fn journal(wiring: &Wiring, safe: bool, console: &Console) -> Arc<dyn Journal> {
-    let path = Places::find(|key| std::env::var_os(key)).journal();
-    (wiring.journal)(&path).unwrap_or_else(|fault| {
-        if safe {
-            console.talk(&format!("not written down: {}: {}\n", fault.what, fault.why));
-        }
-        Arc::new(NoJournal(fault))
-    })
-}
-
 async fn carry_out(errand: Errand, driver: &Driver, console: &Console) -> Result<(), Failure> {
     let heard = Mutex::new((Vec::new(), Text::default()));
-    let tell = |said: Said| {
+    let tell = |said: Heard| {
         let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
         match said {
-            Said::Doing((_, name), what) => {
+            Heard::Doing((_, name), what) => {
                 let line = text!("{name}: {what}");
                 if !what.is_empty() && heard.1 != line {
                     console.talk(&format!("{line}\n"));
                     heard.1 = line;
                 }
             }
-            Said::Ended(name, outcome) => heard.0.push((name, outcome)),
+            Heard::Ended(name, outcome) => heard.0.push((name, outcome)),
         }
     };
     errand.carry_out(driver, &tell).await;
@@ -305,26 +288,4 @@ async fn carry_out(errand: Errand, driver: &Driver, console: &Console) -> Result
         }
     }
     worst.map_or(Ok(()), Err)
-}
-
-/// What to print of how something ended, or why it failed.
-pub(super) fn ended_as(name: &str, outcome: Outcome) -> Result<String, Failure> {
-    match outcome {
-        Outcome::Done(says) => Ok(format!("{name}: {says}\n")),
-        Outcome::Refused(refusal) => Err(Failure::new(FailureKind::No, text!("{name}: {}", refusal.why), refusal.hint)),
-        Outcome::Failed(Fault { kind, what, why, hint }) => {
-            let kind = match kind {
-                FaultKind::Conflict | FaultKind::Unprocessable => FailureKind::No,
-                _ => FailureKind::Outside,
-            };
-            Err(Failure::new(kind, text!("{name}: {what}"), hint).because(why))
-        }
-        Outcome::Reverted(refusal) => {
-            Err(Failure::new(FailureKind::Person, text!("{name}: {}", refusal.why), refusal.hint))
-        }
-        Outcome::Unknown(says) => {
-            let hint = "look with footplate status; the order may still take effect";
-            Err(Failure::new(FailureKind::Person, text!("{name}: {says}"), hint))
-        }
-    }
 }

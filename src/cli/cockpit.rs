@@ -1,21 +1,30 @@
 //! `footplate [cockpit] [MANIFEST]`: the screen on live state.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use clap::Args;
 
-use super::act::{journal, who};
 use super::console::Console;
 use super::failure::Failure;
+use super::ordering::{journal, who};
 use super::place::{Strictness, Target, elsewhere, resolve};
 use super::screen::{Opening, first_frame, show};
 use super::{Global, MetricsAt, Wiring};
 use crate::cockpit::message::ContextRow;
+use crate::cockpit::terminal::Ending;
+use crate::core::confirm::Refusal;
+use crate::core::elector::Pace;
+use crate::core::release::Release;
 use crate::core::snapshot::{Place as Where, WriteMode};
 use crate::core::text::Text;
-use crate::engine::run::{self, Opener, Place, Systems};
-use crate::ports::{Clusters, Fault, Metrics};
+use crate::engine::conduct::{self, Office, Say};
+use crate::engine::run::{self, Opener, Place, Systems, TakeOver};
+use crate::ports::{Clusters, Fault, Journal, Metrics};
+
+/// How long giving a Lease back may take.
+const HANDED_OVER_IN: Duration = Duration::from_secs(5);
 
 /// Arguments of the cockpit.
 #[derive(Args, Clone, Debug, Default)]
@@ -32,7 +41,7 @@ pub struct CockpitArgs {
 pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: &Console) -> Result<(), Failure> {
     // A manifest that was named must be right; one that happens to lie here must not stand in the way at 3 a.m.
     let strictness = if args.manifest.is_some() { Strictness::Must } else { Strictness::May };
-    let Target { cluster, scope, prometheus, environments, .. } =
+    let Target { cluster, scope, prometheus, environments, folder, .. } =
         resolve(args.manifest.as_deref(), strictness, global, wiring, console)?;
     let address = args.prometheus.as_deref().map(Text::scrub).or(prometheus);
     let user = cluster.identity().user;
@@ -51,17 +60,81 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
             Ok(Place { cluster, scope: Arc::new(there), metrics: metrics(address.as_ref(), &metrics_at) })
         })
     };
+    let embedded = Embedded::default();
+    let take_over = embedded.taker(wiring, journal(wiring, true, console), folder);
     let systems = Systems {
         clock: Arc::clone(&wiring.clock),
         journal: journal(wiring, true, console),
         conditions: Arc::clone(&wiring.conditions),
         open: opener,
+        take_over: Some(take_over),
     };
     let contexts = contexts(&*wiring.clusters, &scope.place, global);
     let (painted, seen) = first_frame();
     let handle = run::start_when(first, systems, seen);
     let opening = Opening { clock: Arc::clone(&wiring.clock), who: who(&user), contexts, painted: Some(painted) };
-    show(handle, opening, global).await.map(|_| ())
+    let ending = show(handle, opening, global).await;
+    let vanished = matches!(ending, Ok(Ending::Vanished));
+    embedded.end(vanished).await;
+    ending.map(|_| ())
+}
+
+/// The conductors that this cockpit has become, a train each.
+#[derive(Clone, Default)]
+struct Embedded(Arc<Mutex<Vec<conduct::Handle>>>);
+
+impl Embedded {
+    /// Has this process conduct a train, from wherever it stands.
+    fn taker(&self, wiring: &Wiring, journal: Arc<dyn Journal>, folder: PathBuf) -> TakeOver {
+        let (clock, conditions, post) =
+            (Arc::clone(&wiring.clock), Arc::clone(&wiring.conditions), Arc::clone(&wiring.post));
+        let (metrics, flag_file) = (Arc::clone(&wiring.metrics), Arc::clone(&wiring.flag_file));
+        let (held, me) = (Arc::clone(&self.0), super::run::me(wiring));
+        Arc::new(move |place: &Place, release: &Release| {
+            if place.scope.place.write != WriteMode::ReadWrite {
+                return Err(Refusal {
+                    why: crate::text!("{} is read-only: nothing is conducted from here", place.scope.place.context),
+                    hint: "open it so that it may write".into(),
+                    already: false,
+                });
+            }
+            let (metrics, flag_file, folder) = (Arc::clone(&metrics), Arc::clone(&flag_file), folder.clone());
+            let handle = conduct::start(Office {
+                cluster: Arc::clone(&place.cluster),
+                namespace: place.scope.place.namespace.clone(),
+                me: me.clone(),
+                write: place.scope.place.write,
+                clock: Arc::clone(&clock),
+                journal: Arc::clone(&journal),
+                conditions: Arc::clone(&conditions),
+                metrics: Arc::new(move |address| metrics(address).map_err(|fault| crate::text!("{fault}"))),
+                flag_file: Some(Arc::new(move |path| flag_file(&folder.join(path)))),
+                post: Arc::clone(&post),
+                pace: Pace::default(),
+                only: Some(release.uid.clone()),
+            });
+            let taken = handle.say.try_send(Say::Take).is_ok();
+            held.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+            debug_assert!(taken, "an empty channel takes one word");
+            Ok(crate::text!("this cockpit conducts it as {me}"))
+        })
+    }
+
+    /// Hands the trains over when a person leaves. Where the terminal vanished they are brought to their end first: nobody
+    /// decided to leave them (`train.md` §9).
+    async fn end(self, vanished: bool) {
+        let held = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for mut handle in held {
+            while vanished && !handle.ended.is_finished() {
+                let over = handle.views.borrow_and_update().train.as_ref().is_some_and(|t| t.ended.is_some());
+                if over || handle.views.changed().await.is_err() {
+                    break;
+                }
+            }
+            let _ = handle.say.send(Say::Leave).await;
+            let _ = tokio::time::timeout(HANDED_OVER_IN, handle.ended).await;
+        }
+    }
 }
 
 fn metrics(address: Option<&Text>, at: &MetricsAt) -> Result<Arc<dyn Metrics>, Text> {

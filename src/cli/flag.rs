@@ -6,19 +6,25 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::act;
 use super::console::Console;
 use super::failure::{Failure, FailureKind};
+use super::on_train::{self, Said, refused};
+use super::ordering;
 use super::place::{Strictness, Target, may_write, resolve};
 use super::{Global, Wiring};
+use crate::core::captain;
 use crate::core::confirm::{Confirm, Order, Question};
 use crate::core::effect::Direction;
 use crate::core::flag::{self, FlagSetting};
+use crate::core::order::{Reach, Want};
 use crate::core::snapshot::{FlagView, WriteMode};
 use crate::core::text::Text;
 use crate::engine::act::Driver;
 use crate::engine::flags::{At, Flip, Shelf, flip, read, views};
+use crate::engine::gates::Moment;
+use crate::engine::look::look_at_trains;
 use crate::engine::scope::FlagHome;
+use crate::engine::trains::of_one_look;
 use crate::text;
 
 /// Arguments of `flag`.
@@ -69,6 +75,17 @@ pub async fn run(args: &FlagArgs, global: &Global, wiring: &Wiring, console: &Co
         resolve(args.manifest.as_deref(), strictness, global, wiring, console)?;
     // Which way it goes is known only when the flag was read.
     may_write(&scope.place, Direction::Safe, "flag")?;
+    let moment = Moment { wall: wiring.clock.now(), monotonic: wiring.clock.monotonic() };
+    let trains = look_at_trains(&*cluster, &scope, moment).await;
+    if let Some((release, train)) = of_one_look(&trains, None, moment.monotonic).filter(|(release, _)| release.active())
+    {
+        let want = Want::Flag { key: key.clone(), source: Text::default(), setting: args.setting };
+        if let Some(ordering) = captain::order(&train, &want, &Reach::One(key.clone()), &[], &scope.place) {
+            let ordering = ordering.map_err(refused)?;
+            let word = Said { confirm: args.confirm.as_deref(), yes: args.yes, reason: args.reason.as_deref() };
+            return on_train::order(&release, ordering, &word, &cluster, &scope, wiring, console).await;
+        }
+    }
     let shelves = read(&*cluster, &scope.place, &flag_home.store).await?;
     let shown = views(&shelves, scope.release.as_ref());
     let view = one(&key, &shown, &shelves, &flag_home, &scope.place.namespace)?;
@@ -90,24 +107,24 @@ pub async fn run(args: &FlagArgs, global: &Global, wiring: &Wiring, console: &Co
         _ => Confirm::Type(key.clone()),
     };
     let now = wiring.clock.now();
-    let answer = act::answer(&level, args.confirm.as_deref(), args.yes);
+    let answer = ordering::answer(&level, args.confirm.as_deref(), args.yes);
     let question = Question { level, direction, targets: view.object.iter().cloned().collect() };
     let confirmed =
         question.answer(&answer, now).map_err(|refusal| Failure::new(FailureKind::Input, refusal.why, refusal.hint))?;
     let order = Order {
-        who: act::who(&cluster.identity().user),
+        who: ordering::who(&cluster.identity().user),
         when: now,
         why: Text::scrub(args.reason.as_deref().unwrap_or_default()),
     };
     let driver = Driver {
         cluster,
         clock: Arc::clone(&wiring.clock),
-        journal: act::journal(wiring, direction == Direction::Safe, console),
+        journal: ordering::journal(wiring, direction == Direction::Safe, console),
         write: scope.place.write,
         cluster_uid: scope.cluster_uid.clone(),
     };
     let flipped = flip(&driver, &Flip { key, setting: args.setting, at, safe, confirmed, order }).await;
-    console.data(&act::ended_as(&view.key, flipped)?)
+    console.data(&ordering::ended_as(&view.key, flipped)?)
 }
 
 /// The one flag of this key.

@@ -1,7 +1,7 @@
 //! Where a command goes: environment, context and namespace from the arguments, footplate.yaml and the kubeconfig, and
 //! the release of the repository that the command is called in. Connects; asks the cluster nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::console::Console;
@@ -32,6 +32,8 @@ pub struct Target {
     pub prometheus: Option<Text>,
     /// The environments of footplate.yaml.
     pub environments: Vec<Environment>,
+    /// The root of the repository, or the folder that the command is called in.
+    pub folder: PathBuf,
 }
 
 /// What a command makes of a manifest with errors.
@@ -101,7 +103,16 @@ pub fn of(here: Here, global: &Global, wiring: &Wiring) -> Result<Target, Failur
     };
     let prometheus = environment.and_then(|e| e.prometheus);
     let environments = here.footplate.environments;
-    Ok(Target { cluster, scope: Arc::new(scope), repository: here.repository, flag_home, prometheus, environments })
+    let folder = here.folder;
+    Ok(Target {
+        cluster,
+        scope: Arc::new(scope),
+        repository: here.repository,
+        flag_home,
+        prometheus,
+        environments,
+        folder,
+    })
 }
 
 /// Refuses early, with the exit code of what is not allowed, what the guard would refuse anyway: anything under

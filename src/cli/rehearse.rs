@@ -3,6 +3,7 @@
 //! cluster is `rehearsal`'s; it is reached through the same adapter as a real one.
 
 mod hands;
+mod train;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,6 +58,9 @@ pub struct RehearseArgs {
     /// No screen: the journal as JSON lines, then the score
     #[arg(long, conflicts_with = "serve")]
     pub headless: bool,
+    /// Nobody conducts: the scripted captain does everything with the keys of a person
+    #[arg(long)]
+    pub by_hand: bool,
     /// Serve the cluster on this loopback address, for other people's clients
     #[arg(long, value_name = "ADDR")]
     pub serve: Option<SocketAddr>,
@@ -166,6 +170,8 @@ async fn interrupted() {
 struct Stage {
     world: SharedWorld,
     clock: Arc<RehearsalClock>,
+    place: Place,
+    systems: Systems,
     engine: Handle,
     driver: tokio::task::JoinHandle<()>,
 }
@@ -213,9 +219,10 @@ fn open(
         })
     });
     let place = Place { cluster, scope: Arc::new(scope), metrics: Ok(metrics) };
-    let systems = Systems { clock: Arc::clone(&clock) as Arc<dyn Clock>, journal, conditions, open: stays };
-    let engine = run::start(place, systems);
-    Ok(Stage { world, clock, engine, driver })
+    let systems =
+        Systems { clock: Arc::clone(&clock) as Arc<dyn Clock>, journal, conditions, open: stays, take_over: None };
+    let engine = run::start(place.clone(), systems.clone());
+    Ok(Stage { world, clock, place, systems, engine, driver })
 }
 
 async fn on_screen(scenario: Scenario, args: &RehearseArgs, global: &Global, wiring: &Wiring) -> Result<(), Failure> {
@@ -228,7 +235,7 @@ async fn on_screen(scenario: Scenario, args: &RehearseArgs, global: &Global, wir
     let journal: Arc<dyn Journal> = Arc::new(Lines::default());
     let conditions = Arc::clone(&wiring.conditions);
     let stage = open(scenario, args, speed, write, &wiring.rehearsal, journal, conditions)?;
-    let Stage { world, clock, engine, driver } = stage;
+    let Stage { world, clock, engine, driver, .. } = stage;
     let opening =
         Opening { clock: Arc::clone(&clock) as Arc<dyn Clock>, who: "you".into(), contexts: Vec::new(), painted: None };
     // Read-only nobody drives: the script's orders would be refused one by one.
@@ -259,16 +266,23 @@ async fn headless(
     let conditions: Arc<dyn Conditions> = if max { Arc::new(AtOnce(inner)) } else { inner };
     let play = async move {
         let stage = open(scenario, &args, speed, write, &connect, journal, conditions)?;
-        let Stage { world, clock, engine, driver } = stage;
+        let Stage { world, clock, place, systems, engine, driver } = stage;
         let Handle { snapshots, intents, mut reports, ended } = engine;
         let drain = tokio::spawn(async move { while reports.recv().await.is_some() {} });
         let (_alone, seat) = watch::channel(Seat { scripted: true, over: None });
-        let conducted = conduct(snapshots, &intents, &world, &clock, seat);
+        let conducted = async {
+            if args.by_hand {
+                return Ok::<_, Failure>(conduct(snapshots, &intents, &world, &clock, seat).await);
+            }
+            let release = train::record(&place, &systems).await?;
+            let conductor = train::conductor(&place, &systems, &release, "conductor-1");
+            Ok(train::follow(conductor, &place, &systems, &world, &release).await)
+        };
         let result = tokio::select! {
             biased;
             result = conducted => result,
-            () = clock.sleep(GIVEN_UP_AFTER) => None,
-        };
+            () = clock.sleep(GIVEN_UP_AFTER) => Ok(None),
+        }?;
         // Traffic is counted by the second: the last change must have met some before it is judged.
         clock.sleep(SETTLED_AFTER).await;
         let score = match result {

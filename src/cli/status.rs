@@ -11,11 +11,15 @@ use super::failure::Failure;
 use super::place::{Strictness, Target, resolve};
 use super::{Global, Wiring};
 use crate::core::object::ObjectKind;
+use crate::core::snapshot::{TrainShown, Verdict};
 use crate::core::text::Text;
+use crate::core::train::Phase as TrainPhase;
 use crate::core::workload::{Phase, Workload};
-use crate::engine::look::look;
+use crate::engine::gates::Moment;
+use crate::engine::look::{look, look_at_trains};
 use crate::engine::scope::Scope;
 use crate::engine::snapshot::absence;
+use crate::engine::trains::of_one_look;
 use crate::engine::world::World;
 
 /// Arguments of `status`.
@@ -46,7 +50,7 @@ pub enum Format {
 struct Status<'a> {
     release: Option<&'a Text>,
     train: Option<&'a Text>,
-    phase: Option<&'a Text>,
+    phase: Option<TrainPhase>,
     held: bool,
     wave: Option<u32>,
     waves: u32,
@@ -69,18 +73,21 @@ struct Service<'a> {
     set_weight: Option<u32>,
     actual_weight: Option<u32>,
     train_phase: Option<&'static str>,
-    verdict: Option<&'static str>,
+    verdict: Option<Verdict>,
 }
 
 /// Prints the status.
 pub async fn run(args: &StatusArgs, global: &Global, wiring: &Wiring, console: &Console) -> Result<(), Failure> {
     let Target { cluster, scope, .. } = resolve(args.manifest.as_deref(), Strictness::Must, global, wiring, console)?;
-    let world = look(&*cluster, &scope, wiring.clock.now()).await?;
-    console.data(&print(&world, args, console))
+    let now = Moment { wall: wiring.clock.now(), monotonic: wiring.clock.monotonic() };
+    let (world, trains) = tokio::join!(look(&*cluster, &scope, now.wall), look_at_trains(&*cluster, &scope, now));
+    let world = world?;
+    let train = of_one_look(&trains, scope.release.as_ref().map(|r| &r.name), now.monotonic).map(|(_, train)| train);
+    console.data(&print(&world, train.as_ref(), args, console))
 }
 
-fn print(world: &World, args: &StatusArgs, console: &Console) -> String {
-    let status = status(world);
+fn print(world: &World, train: Option<&TrainShown>, args: &StatusArgs, console: &Console) -> String {
+    let status = status(world, train);
     match args.output {
         Some(Format::Json) => {
             let mut out = serde_json::to_string_pretty(&status).unwrap_or_default();
@@ -91,7 +98,7 @@ fn print(world: &World, args: &StatusArgs, console: &Console) -> String {
     }
 }
 
-fn status(world: &World) -> Status<'_> {
+fn status<'a>(world: &'a World, train: Option<&'a TrainShown>) -> Status<'a> {
     let scope = world.scope();
     let release = scope.release.as_ref();
     let services = match release {
@@ -99,7 +106,7 @@ fn status(world: &World) -> Status<'_> {
             .services
             .iter()
             .map(|stop| match world.of_service(stop.kind, &stop.workload) {
-                Some(workload) => service(&stop.name, workload),
+                Some(workload) => service(&stop.name, workload, train),
                 None => Service {
                     name: &stop.name,
                     kind: kind(stop.kind.unwrap_or(ObjectKind::Rollout)),
@@ -118,20 +125,21 @@ fn status(world: &World) -> Status<'_> {
                 },
             })
             .collect(),
-        None => world.found().map(|workload| service(&workload.id.name, workload)).collect(),
+        None => world.found().map(|workload| service(&workload.id.name, workload, train)).collect(),
     };
     Status {
-        release: release.map(|r| &r.name),
-        train: None,
-        phase: None,
-        held: false,
-        wave: None,
-        waves: release.map_or(0, |r| r.waves),
+        release: release.map(|r| &r.name).or(train.map(|t| &t.plan.release)),
+        train: train.map(TrainShown::id),
+        phase: train.map(|t| t.phase),
+        held: train.is_some_and(|t| t.held),
+        wave: train.map(|t| u32::from(t.wave)),
+        waves: train.map_or(release.map_or(0, |r| r.waves), |t| u32::from(t.waves)),
         services,
     }
 }
 
-fn service<'a>(name: &'a Text, w: &'a Workload) -> Service<'a> {
+fn service<'a>(name: &'a Text, w: &'a Workload, train: Option<&TrainShown>) -> Service<'a> {
+    let known = train.and_then(|t| t.service(t.service_of(&w.id)?));
     Service {
         name,
         kind: kind(w.id.kind),
@@ -145,8 +153,8 @@ fn service<'a>(name: &'a Text, w: &'a Workload) -> Service<'a> {
         steps: w.steps,
         set_weight: w.set_weight,
         actual_weight: w.actual_weight,
-        train_phase: None,
-        verdict: None,
+        train_phase: known.map(|k| k.phase.word()),
+        verdict: known.and_then(|k| k.verdict),
     }
 }
 
@@ -194,7 +202,15 @@ fn table(status: &Status<'_>, scope: &Scope, colour: bool) -> String {
     let place = &scope.place;
     let release = status.release.map_or_else(|| "no release".to_owned(), |r| format!("release {r}"));
     let environment = place.environment.as_ref().map_or_else(String::new, |e| format!("{e}  "));
-    let mut out = format!("{environment}{}/{}  {release}\n", place.context, place.namespace);
+    let phase = status.phase.and_then(|p| serde_json::to_value(p).ok()).and_then(|p| p.as_str().map(str::to_owned));
+    let train = match (status.train, phase, status.wave) {
+        (Some(id), Some(phase), Some(wave)) => {
+            let held = if status.held { ", held" } else { "" };
+            format!("  train {id} {phase}{held}, wave {}/{}", wave + 1, status.waves)
+        }
+        _ => String::new(),
+    };
+    let mut out = format!("{environment}{}/{}  {release}{train}\n", place.context, place.namespace);
     for (at, row) in [&header].into_iter().chain(&rows).enumerate() {
         let mut line = String::new();
         for (n, cell) in row.iter().enumerate() {

@@ -73,6 +73,7 @@ actions! {
     Undo = "train.undo", ["u"], "undo", Verbs, "back to what was live before; shows the plan first";
     Retry = "train.retry", ["t"], "retry", Verbs, "try an aborted version again";
     Start = "train.start", ["s"], "start", Verbs, "deploy the pinned version";
+    TakeOver = "train.take-over", ["T"], "take-over", Verbs, "conduct the train from here";
     Restart = "train.restart", [], "restart", Verbs, "restart the pods";
     Flip = "flag.flip", [], "flag", Verbs, "set a flag: flag KEY on|off|PERCENT";
 
@@ -112,6 +113,9 @@ actions! {
     Context = "context", [], "ctx", Program, "switch context: ctx NAME";
     Theme = "theme", [], "theme", Program, "change the theme: theme NAME";
     Mouse = "mouse", [], "mouse", Program, "mouse on or off (off lets you select text)";
+    MinuteBack = "replay.minute-back", ["[", "shift-left"], "", Program, "replay: a minute back; arrows, Home and End go by inputs";
+    MinuteOn = "replay.minute-on", ["]", "shift-right"], "", Program, "replay: a minute on";
+    Speed = "replay.speed", ["x"], "speed", Program, "replay: plays 1, 10, 100 times as fast; Space plays";
     Script = "rehearsal.script", ["g s"], "script", Program, "rehearsal: the script drives on; any key takes the train back";
     Reread = "reread", ["R"], "reread", Program, "read everything again, now";
     Copy = "copy", ["y"], "copy", Program, "copy what is selected to the clipboard";

@@ -80,6 +80,7 @@ fn intent(command: Command) -> Option<Intent> {
         Command::Watch(service) => Some(Intent::Watch(service.into_iter().collect())),
         Command::Reread => Some(Intent::Reread),
         Command::SwitchContext(name) => Some(Intent::Switch(name)),
+        Command::Seek(seek) => Some(Intent::Seek(seek)),
         Command::Script(drives) => Some(Intent::Script { drives }),
         Command::Copy(_)
         | Command::Bell
@@ -153,6 +154,7 @@ mod tests {
             services: Arc::new([]),
             expand: Arc::new([]),
             edges: Arc::new([]),
+            history: None,
             gates: Arc::new([]),
             flags: Arc::new([]),
             events: Arc::new([]),
@@ -160,6 +162,7 @@ mod tests {
             runs: Arc::new([]),
             needs: Arc::new([]),
             gaps: Arc::new([]),
+            train: None,
         }
     }
 }

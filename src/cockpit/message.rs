@@ -8,6 +8,7 @@ use crate::core::confirm::Refusal;
 use crate::core::intent::Intent;
 use crate::core::snapshot::{Snapshot, WriteMode};
 use crate::core::text::Text;
+use crate::core::timeline::Seek;
 
 /// What reaches the cockpit.
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ pub enum Command {
     SwitchContext(Text),
     /// From now on a rehearsal's script drives (true), or the person alone.
     Script(bool),
+    /// Where to go in a replay.
+    Seek(Seek),
     /// To the clipboard, through the terminal. Scrubbed, and short enough.
     Copy(String),
     /// Ring once.

@@ -205,6 +205,8 @@ pub struct Model {
     pub scroll: BTreeMap<Pane, usize>,
     /// The selected flag, by place.
     pub flag: usize,
+    /// The selected check, by place.
+    pub check: usize,
     /// The tree's own state: what is open, what is selected.
     pub tree: TreeState<String>,
     /// The service whose pods and runs are being read for the tree.
@@ -283,6 +285,7 @@ impl Model {
             say: None,
             scroll: BTreeMap::new(),
             flag: 0,
+            check: 0,
             tree: TreeState::default(),
             watched: None,
             history: Vec::new(),
@@ -361,6 +364,7 @@ impl Model {
         };
         self.say.is_some()
             || self.interrupted.is_some()
+            || s.active_train().is_some_and(|train| train.started.is_some() || train.undo().is_some())
             || !s.needs.is_empty()
             || s.link.trouble().is_some()
             || pausing()

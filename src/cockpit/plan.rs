@@ -9,9 +9,10 @@ use super::glyphs::Glyphs;
 use super::keymap::{Action, KeyMap};
 use super::status::{self, Kind};
 use super::theme::Role;
+use crate::core::captain;
 use crate::core::confirm::{Confirm, Question, Refusal};
 use crate::core::effect::Direction;
-use crate::core::intent::{Target, Want};
+use crate::core::intent::{OnTrain, Target, Want};
 use crate::core::object::ObjectRef;
 use crate::core::order::{Reach, layers};
 use crate::core::snapshot::{FlagView, Link, ServiceView, Snapshot, TrainPhase, Verdict, WriteMode};
@@ -57,6 +58,8 @@ pub struct Plan {
     pub title: Text,
     /// What it would do, line by line.
     pub lines: Vec<(Role, Text)>,
+    /// What the train's Release gets, where a train governs.
+    pub on: Option<OnTrain>,
 }
 
 impl Plan {
@@ -66,7 +69,9 @@ impl Plan {
             plan.layers.iter().map(|l| l.iter().map(|t| (t.name.clone(), t.object.clone())).collect()).collect()
         };
         let asked = (&self.want, &self.level, &self.also) == (&other.want, &other.level, &other.also);
-        asked && names(self) == names(other)
+        // What an undo takes back, and in which order, stands in its lines.
+        let undone = self.on.is_none() || self.want != Want::Undo || self.lines == other.lines;
+        asked && names(self) == names(other) && self.on == other.on && undone
     }
 
     /// The question about exactly these targets.
@@ -100,6 +105,9 @@ fn refuse<T>(why: Text, hint: &str) -> Result<T, Refusal> {
 
 /// Works out what `want` on `subject` would do.
 pub fn plan(sight: &Sight<'_>, want: &Want, subject: &str, scope: Option<Scope>) -> Result<Plan, Refusal> {
+    if let Some(ordering) = ordering(sight, want, subject, scope) {
+        return of_train(sight, want, subject, scope, ordering);
+    }
     match want {
         Want::Flag { key, source, setting } => flag(sight, key, source, *setting),
         _ => verb(sight, want, subject, scope),
@@ -109,6 +117,9 @@ pub fn plan(sight: &Sight<'_>, want: &Want, subject: &str, scope: Option<Scope>)
 /// Why a verb would be refused on one service, as far as the snapshot tells; none when it would not. Cheap: for hints.
 pub fn refused(sight: &Sight<'_>, want: &Want, subject: &str) -> Option<Refusal> {
     let service = sight.snapshot.services.iter().find(|x| x.name == *subject)?;
+    if let Some(ordering) = ordering(sight, want, subject, None) {
+        return ordering.and_then(|o| gate(sight, o.direction)).err();
+    }
     gate(sight, want.direction()).and_then(|()| applies(sight, want, service)).err()
 }
 
@@ -145,6 +156,69 @@ fn gate(sight: &Sight<'_>, direction: Direction) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// How far an order on a train reaches when nobody said: a hold and an undo mean the train.
+fn train_scope(want: &Want, scope: Option<Scope>) -> Scope {
+    scope.unwrap_or(match want {
+        Want::Pause | Want::Undo => Scope::All,
+        _ => Scope::One,
+    })
+}
+
+/// What a verb is on the train that governs; none where none does.
+fn ordering(
+    sight: &Sight<'_>,
+    want: &Want,
+    subject: &str,
+    scope: Option<Scope>,
+) -> Option<Result<captain::Ordering, Refusal>> {
+    let s = sight.snapshot;
+    let train = s.active_train()?;
+    let reach = reach(train_scope(want, scope), &Text::scrub(subject));
+    captain::order(train, want, &reach, &s.services, &s.place)
+}
+
+/// The plan of an order on a train.
+fn of_train(
+    sight: &Sight<'_>,
+    want: &Want,
+    subject: &str,
+    scope: Option<Scope>,
+    ordering: Result<captain::Ordering, Refusal>,
+) -> Result<Plan, Refusal> {
+    let ordering = ordering?;
+    gate(sight, ordering.direction)?;
+    let s = sight.snapshot;
+    let subject = Text::scrub(subject);
+    let scope = train_scope(want, scope);
+    let mut scopes = vec![scope];
+    if *want == Want::Undo
+        && let Some(train) = s.active_train()
+    {
+        let wave = s.services.iter().find(|x| x.name == subject).and_then(|x| x.wave);
+        let all = [Some(Scope::One), Some(Scope::Downstream), wave.map(Scope::Wave), Some(Scope::All)];
+        let works = |c: &Scope| {
+            *c == scope
+                || captain::order(train, want, &reach(*c, &subject), &s.services, &s.place).is_some_and(|r| r.is_ok())
+        };
+        scopes = all.into_iter().flatten().filter(works).collect();
+    }
+    let lines = ordering.lines.into_iter().map(|(warn, line)| (if warn { Role::Warn } else { Role::Text }, line));
+    Ok(Plan {
+        want: want.clone(),
+        layers: vec![vec![Target { name: subject.clone(), object: None, seen: None }]],
+        subject,
+        scope,
+        scopes,
+        also: ordering.targets,
+        level: ordering.level,
+        reason: ordering.reason,
+        direction: ordering.direction,
+        title: ordering.title,
+        lines: lines.collect(),
+        on: Some(ordering.on),
+    })
+}
+
 fn verb(sight: &Sight<'_>, want: &Want, subject: &str, scope: Option<Scope>) -> Result<Plan, Refusal> {
     let s = sight.snapshot;
     let direction = want.direction();
@@ -171,7 +245,7 @@ fn verb(sight: &Sight<'_>, want: &Want, subject: &str, scope: Option<Scope>) -> 
     }
     let verdict = service.verdict;
     let override_gate = *want == Want::Promote && matches!(verdict, Some(Verdict::Inconclusive | Verdict::NoData));
-    let level = want.level(&reach, &s.place, s.release.as_ref());
+    let level = want.level(&reach, &s.place, s.release.as_ref(), None);
     let mut lines = Vec::new();
     for (n, layer) in layers.iter().enumerate() {
         for &member in layer {
@@ -224,6 +298,7 @@ fn verb(sight: &Sight<'_>, want: &Want, subject: &str, scope: Option<Scope>) -> 
         direction,
         title: what,
         lines,
+        on: None,
     })
 }
 
@@ -233,6 +308,9 @@ fn applies(sight: &Sight<'_>, want: &Want, service: &ServiceView) -> Result<(), 
     let Some(w) = &service.workload else {
         return refuse(crate::text!("{name}: there is no such object in the cluster"), "see :doctor, or the events");
     };
+    if let Want::TakeOver | Want::Accept(_) = want {
+        return refuse(crate::text!("no train governs {name}"), "a train is recorded with footplate start");
+    }
     let kind = status::of(service, sight.glyphs).kind;
     let key = |action| sight.keymap.hint(action);
     match want {
@@ -365,7 +443,9 @@ fn line(sight: &Sight<'_>, want: &Want, service: &ServiceView, step: Option<usiz
         }
         Want::Retry => crate::text!("{step}{name}: {new} again, from its first step"),
         Want::Restart => crate::text!("{step}{name}: all pods of {new} one after another"),
-        Want::Pause | Want::Flag { .. } => crate::text!("{step}{name} stays where it is{at}"),
+        Want::Pause | Want::Flag { .. } | Want::Accept(_) | Want::TakeOver => {
+            crate::text!("{step}{name} stays where it is{at}")
+        }
     };
     (Role::Text, text)
 }
@@ -409,6 +489,7 @@ fn flag(sight: &Sight<'_>, key: &Text, source: &Text, setting: FlagSetting) -> R
         direction,
         title: crate::text!("set flag {key} to {value}"),
         lines,
+        on: None,
     })
 }
 

@@ -5,7 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::glyphs::Glyphs;
 use super::theme::Role;
-use crate::core::snapshot::{Link, ServiceView, Snapshot, TrainPhase, Verdict};
+use crate::core::snapshot::train::CheckShown;
+use crate::core::snapshot::{Link, ServiceView, Snapshot, TrainPhase, TrainShown, Verdict};
 use crate::core::workload::{Phase, Workload};
 
 /// A state as it is shown.
@@ -182,7 +183,50 @@ pub fn overall(snapshot: &Snapshot, g: &Glyphs) -> Overall {
         _ if counts[2] > 0 => (g.ring, "READY", Role::Accent),
         _ => (g.ok, "ALL WELL", Role::Ok),
     };
+    let (glyph, word, role) = of_train(snapshot, g).unwrap_or((glyph, word, role));
     Overall { glyph, word, role, counts, wave }
+}
+
+/// The train as it says itself; none without one, or when it has ended and something moves again.
+fn of_train(snapshot: &Snapshot, g: &Glyphs) -> Option<(char, &'static str, Role)> {
+    use crate::core::train::Phase as Train;
+    let train = snapshot.train.as_ref()?;
+    if !train.active() && snapshot.services.iter().any(|s| in_flight(s)) {
+        return None;
+    }
+    Some(match train.phase {
+        Train::Planned => (g.ring, "RECORDED", Role::Accent),
+        Train::Preflight if train.active() => (g.moving, "PRE-FLIGHT", Role::Moving),
+        Train::Preflight => return None,
+        Train::Completed => (g.ok, "COMPLETED", Role::Ok),
+        Train::RolledBack => (g.undone, "ROLLED BACK", Role::Warn),
+        Train::Undoing => (g.undone, "UNDOING", Role::Warn),
+        Train::NeedsPerson => (g.asks, "NEEDS A PERSON", Role::Warn),
+        // Said only once every workload in flight says so itself.
+        _ if train.held => (g.paused, "HELD", Role::Paused),
+        _ if !train.holds().is_empty() => (g.paused, "BEING HELD", Role::Paused),
+        Train::Expanding => (g.arrow, "EXPANDING", Role::Moving),
+        Train::Rolling => (g.arrow, "ROLLING", Role::Moving),
+        Train::Flags => (g.arrow, "FLAGS", Role::Moving),
+    })
+}
+
+/// The checks of a train's pre-flight, what stands in the way first.
+pub fn checks(train: &TrainShown) -> Vec<&CheckShown> {
+    let mut rows: Vec<&CheckShown> = train.checks.iter().collect();
+    rows.sort_by_key(|check| rank(check));
+    rows
+}
+
+/// How much a check stands in the way: 0 refuses, 1 asks, 2 is unknown, 3 is worth a look, 4 is good.
+pub fn rank(check: &CheckShown) -> u8 {
+    match (check.found.as_str(), check.accepted) {
+        ("refuse", _) => 0,
+        ("ask", false) => 1,
+        ("unknown", _) => 2,
+        ("warn", _) | ("ask", true) => 3,
+        _ => 4,
+    }
 }
 
 /// A weight of a workload in percent of all traffic.

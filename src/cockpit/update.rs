@@ -4,6 +4,7 @@
 mod dialog;
 mod lines;
 mod panes;
+mod replay;
 
 use std::sync::Arc;
 
@@ -111,7 +112,10 @@ fn on_key(model: &mut Model, key: KeyEvent) -> Vec<Command> {
         return Vec::new();
     }
     match std::mem::take(&mut model.mode) {
-        Mode::Normal => on_chord(model, &key),
+        Mode::Normal => match replay::arrow(model, &key) {
+            Some(seek) => vec![Command::Seek(seek)],
+            None => on_chord(model, &key),
+        },
         Mode::Command(line) => lines::command(model, line, key),
         Mode::Filter(input) => lines::filter(model, input, key),
         Mode::Dialog(open) => dialog::key(model, open, key),

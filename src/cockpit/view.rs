@@ -2,6 +2,7 @@
 //! then the train, below it gates and events, last the keys. A room's size depends on the terminal and on what the person
 //! chose, never on a state: so nothing jumps.
 
+mod checklist;
 mod command;
 mod dialog;
 mod events;
@@ -10,7 +11,9 @@ mod footer;
 mod gates;
 mod header;
 mod help;
+mod history;
 mod needs;
+mod timeline;
 mod train;
 mod tree;
 
@@ -20,6 +23,7 @@ use ratatui::layout::Rect;
 use super::ink::Ink;
 use super::model::{Mode, Model, Pane};
 use super::theme::Role;
+use crate::core::snapshot::Mode as Ground;
 
 /// Narrower than this there is no graph, only a list; and one pane at a time.
 pub const NARROW: u16 = 60;
@@ -33,6 +37,12 @@ pub fn draw(model: &mut Model, buf: &mut Buffer, area: Rect) {
     let area = area.intersection(*buf.area());
     if area.is_empty() {
         return;
+    }
+    // In a replay it is the time of what is shown: countdowns and ages are those of then.
+    let now = model.now;
+    let replayed = matches!(model.live.mode, Ground::Replay(_));
+    if replayed {
+        model.now = model.shown().at;
     }
     let (theme, glyphs) = (model.setup.theme.clone(), model.setup.glyphs);
     let mut ink = Ink { buf, theme: &theme, g: &glyphs };
@@ -49,8 +59,10 @@ pub fn draw(model: &mut Model, buf: &mut Buffer, area: Rect) {
         let y = if head == 2 { 1 } else { 2 };
         needs::draw(model, &mut ink, rows(y, 1));
     }
-    let body = rows(head, area.height.saturating_sub(head + foot));
+    let line = if replayed && area.height >= 10 { timeline::ROWS } else { 0 };
+    let body = rows(head, area.height.saturating_sub(head + foot + line));
     panes(model, &mut ink, body);
+    timeline::draw(model, &mut ink, rows(area.height - foot - line, line));
     let bottom = rows(area.height - foot, foot);
     footer::draw(model, &mut ink, bottom);
     match &model.mode {
@@ -61,6 +73,7 @@ pub fn draw(model: &mut Model, buf: &mut Buffer, area: Rect) {
         Mode::Leaving(focus) => dialog::leaving(model, &mut ink, area, *focus),
     }
     ink.speak(area);
+    model.now = now;
 }
 
 fn panes(model: &mut Model, ink: &mut Ink<'_>, body: Rect) {
@@ -97,7 +110,8 @@ fn pane(model: &mut Model, ink: &mut Ink<'_>, area: Rect, pane: Pane) {
         Pane::Tree => tree::draw(model, ink, area),
         Pane::Events => events::draw(model, ink, area),
         Pane::Flags => flags::draw(model, ink, area),
-        Pane::Checklist | Pane::History => help::later(model, ink, area, pane),
+        Pane::Checklist => checklist::draw(model, ink, area),
+        Pane::History => history::draw(model, ink, area),
         Pane::Help => help::draw(model, ink, area),
     }
 }

@@ -121,6 +121,8 @@ pub struct Elector {
     leaving: bool,
     /// No epoch at or below this one is used: objects bear it already.
     floor: u64,
+    /// A person wants it here: it is claimed although another holds it.
+    takes: bool,
     #[cfg(any(test, feature = "mutants"))]
     broken: Option<Mutant>,
 }
@@ -138,6 +140,7 @@ impl Elector {
             next_try: 0,
             leaving: false,
             floor: 0,
+            takes: false,
             #[cfg(any(test, feature = "mutants"))]
             broken: None,
         }
@@ -173,6 +176,13 @@ impl Elector {
     /// must not come to a number that is used up.
     pub fn raise(&mut self, floor: u64) {
         self.floor = self.floor.max(floor);
+    }
+
+    /// Claims the Lease at the next look although another holds it: a person took the train over. The other finds its next
+    /// renewal refused, and its forward effects carry an epoch that is over once the objects are stamped anew.
+    pub fn take(&mut self) {
+        self.takes = true;
+        self.next_try = 0;
     }
 
     /// Who holds the Lease as far as was seen; none when nobody or not known.
@@ -215,6 +225,7 @@ impl Elector {
                     let mine = lease.holder == self.me;
                     self.seen = Some((lease, version, now));
                     self.held_since = mine.then_some(sent);
+                    self.takes &= !mine;
                 }
                 return None;
             }
@@ -271,7 +282,7 @@ impl Elector {
 
     fn claim(&mut self, now: u64) -> Option<Act> {
         let (lease, _, since) = self.seen.as_ref()?;
-        let free = lease.holder.is_empty() || now.saturating_sub(*since) >= self.pace.duration;
+        let free = self.takes || lease.holder.is_empty() || now.saturating_sub(*since) >= self.pace.duration;
         #[cfg(any(test, feature = "mutants"))]
         let free = free || self.is(Mutant::ClaimsEarly) && now.saturating_sub(*since) >= self.pace.duration / 5;
         if lease.holder != self.me && !free {
@@ -333,6 +344,24 @@ mod tests {
         assert_eq!(act, Some(Act::Write(lease("me", 7, 2), Some(1))));
         me.step(2_200, Event::Wrote(2));
         assert_eq!(me.epoch(2_300).map(|e| e.number()), Some(7));
+    }
+
+    #[test]
+    fn a_person_takes_it_from_who_holds_it() {
+        let mut me = Elector::new("me".into(), Pace::default());
+        me.step(0, Event::Tick);
+        assert_eq!(me.step(10, Event::Read(Some((lease("you", 4, 1), 7)))), None);
+        me.take();
+        assert_eq!(me.step(20, Event::Tick), Some(Act::Read));
+        assert_eq!(
+            me.step(30, Event::Read(Some((lease("you", 4, 2), 8)))),
+            Some(Act::Write(lease("me", 5, 3), Some(8)))
+        );
+        me.step(40, Event::Wrote(9));
+        assert_eq!(me.epoch(50).map(|e| e.number()), Some(5));
+        me.step(2_050, Event::Tick);
+        me.step(2_060, Event::Conflict);
+        assert_eq!(me.step(2_070, Event::Read(Some((lease("you", 6, 4), 12)))), None, "once, not for ever");
     }
 
     #[test]

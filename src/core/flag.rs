@@ -55,7 +55,7 @@ pub struct Flip {
     /// What the flag said before.
     pub before: Now,
     /// What it will say.
-    pub after: FlagSetting,
+    pub after: Now,
     /// What is lost by it (targeting rules that it replaces), for the dialog.
     pub warnings: Vec<Text>,
     /// The definition before and after, whole, for the journal.
@@ -105,6 +105,12 @@ impl std::fmt::Display for Now {
     }
 }
 
+impl From<FlagSetting> for Now {
+    fn from(setting: FlagSetting) -> Self {
+        Self::Set(setting)
+    }
+}
+
 /// The flags of a definition (`{"flags": {…}}`: a FeatureFlag's `spec.flagSpec`, a flagd file), by key.
 pub fn read_all(definition: &Value) -> Vec<Flag> {
     let flags = definition["flags"].as_object();
@@ -114,17 +120,18 @@ pub fn read_all(definition: &Value) -> Vec<Flag> {
 /// Reads one flag.
 pub fn read(key: &str, flag: &Value) -> Flag {
     let enabled = flag["state"] == "ENABLED";
-    let (now, note) = match sides(flag) {
-        Ok((on, off)) => (Some(says(flag, on, off)), Text::default()),
-        Err(why) => (flag["defaultVariant"].as_str().map(|v| Now::Variant(Text::scrub(v))), why),
-    };
+    let note = sides(flag).err().unwrap_or_default();
+    let now = Some(says(flag)).filter(|_| note.is_empty() || has_rules(flag) || flag["defaultVariant"].is_string());
     let note = if enabled || !note.is_empty() { note } else { Text::scrub("disabled: the code's default is served") };
     Flag { key: Text::scrub(key), enabled, now, note }
 }
 
-/// Works out a flip of one flag in a definition.
-pub fn flip(definition: &Value, key: &str, setting: FlagSetting) -> Result<Flip, Refusal> {
-    let after = setting.plain()?;
+/// Works out a flip of one flag in a definition: to a setting, or to a variant for everybody.
+pub fn flip(definition: &Value, key: &str, to: impl Into<Now>) -> Result<Flip, Refusal> {
+    let after = match to.into() {
+        Now::Set(setting) => Now::Set(setting.plain()?),
+        other => other,
+    };
     let Some(flag) = definition["flags"].as_object().and_then(|flags| flags.get(key)) else {
         let known: Vec<&str> =
             definition["flags"].as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
@@ -140,12 +147,36 @@ pub fn flip(definition: &Value, key: &str, setting: FlagSetting) -> Result<Flip,
         let hint = "a flip would change nothing: set its state to ENABLED first";
         return Err(refusal(crate::text!("flag {key} is not enabled (state {state})"), hint));
     }
-    let (on, off) = sides(flag).map_err(|why| {
-        let hint = "give it a variant that is true and one that is false (or named on and off), or change it by hand";
-        refusal(crate::text!("flag {key} cannot be switched: {why}"), hint)
-    })?;
-    let before = says(flag, on, off);
-    if before == Now::Set(after) {
+    let sides = || {
+        sides(flag).map_err(|why| {
+            let hint =
+                "give it a variant that is true and one that is false (or named on and off), or change it by hand";
+            refusal(crate::text!("flag {key} cannot be switched: {why}"), hint)
+        })
+    };
+    let (default, targeting) = match &after {
+        Now::Set(FlagSetting::On) => (sides()?.0, json!({})),
+        Now::Set(FlagSetting::Off) => (sides()?.1, json!({})),
+        // The first bucket grows from one end, so that who is in stays in when the share rises.
+        Now::Set(FlagSetting::Percent(n)) => {
+            let (on, off) = sides()?;
+            (off, json!({"fractional": [[on, n], [off, 100 - n]]}))
+        }
+        Now::Variant(name) => {
+            let variants = flag["variants"].as_object();
+            let Some((own, _)) = variants.and_then(|v| v.iter().find(|(own, _)| Text::scrub(own) == *name)) else {
+                let why = crate::text!("flag {key} has no variant {name}");
+                return Err(refusal(why, "name one that it has"));
+            };
+            (own.as_str(), json!({}))
+        }
+        Now::Rules => {
+            let why = crate::text!("flag {key} cannot be set to rules that are not known");
+            return Err(refusal(why, "change it by hand"));
+        }
+    };
+    let before = says(flag);
+    if before == after {
         let why = crate::text!("flag {key} is {after} already");
         return Err(Refusal { why, hint: Text::scrub("nothing is left to do"), already: true });
     }
@@ -154,12 +185,6 @@ pub fn flip(definition: &Value, key: &str, setting: FlagSetting) -> Result<Flip,
         let rules = flag["targeting"].to_string();
         warnings.push(crate::text!("its own targeting rules are replaced; the journal keeps them: {rules}"));
     }
-    let (default, targeting) = match after {
-        FlagSetting::On => (on, json!({})),
-        FlagSetting::Off => (off, json!({})),
-        // The first bucket grows from one end, so that who is in stays in when the share rises.
-        FlagSetting::Percent(n) => (off, json!({"fractional": [[on, n], [off, 100 - n]]})),
-    };
     let mut changed = flag.clone();
     changed["defaultVariant"] = json!(default);
     changed["targeting"] = targeting;
@@ -173,13 +198,14 @@ pub fn flip_object(
     object: &Object,
     data_key: Option<&str>,
     key: &str,
-    setting: FlagSetting,
+    to: impl Into<Now>,
     safe: Option<bool>,
 ) -> Result<(Flip, Effect), Refusal> {
+    let to = to.into();
     let (flip, mut operations) = match (id.kind, data_key) {
         (ObjectKind::FeatureFlag, _) => {
             let none = Value::Null;
-            let flip = flip(object.raw("/spec/flagSpec").unwrap_or(&none), key, setting)?;
+            let flip = flip(object.raw("/spec/flagSpec").unwrap_or(&none), key, to.clone())?;
             let at = |field: &[&str]| pointer(&[&["spec", "flagSpec", "flags", key], field].concat());
             let (before, after) = &flip.definition;
             let mut operations = vec![test(at(&[]), before.clone())];
@@ -202,7 +228,7 @@ pub fn flip_object(
                     "check flags.key in footplate.yaml",
                 ));
             };
-            let (flip, after) = flip_text(text, key, setting)?;
+            let (flip, after) = flip_text(text, key, to.clone())?;
             let at = || pointer(&["data", data_key]);
             (flip, vec![test(at(), json!(text)), add(at(), json!(after))])
         }
@@ -210,7 +236,10 @@ pub fn flip_object(
     };
     operations.insert(0, test(pointer(&["metadata", "uid"]), json!(object.uid())));
     let says = crate::text!("set flag {key} to {}, before it {}", flip.after, flip.before);
-    let direction = setting.direction(safe);
+    let direction = match to {
+        Now::Set(setting) => setting.direction(safe),
+        Now::Variant(_) | Now::Rules => Direction::Forward,
+    };
     let change = Change::Patch(json_patch::Patch(operations));
     Ok((flip, Effect { object: id.clone(), change, direction, says }))
 }
@@ -242,11 +271,11 @@ fn format(text: &str) -> Result<(Format, Value), Text> {
 
 /// The flip of a flag in the text of a flagd file: the new text. Everything but the two fields of the flag stays as it is,
 /// order, layout and comments included.
-pub fn flip_text(text: &str, key: &str, setting: FlagSetting) -> Result<(Flip, String), Refusal> {
+pub fn flip_text(text: &str, key: &str, to: impl Into<Now>) -> Result<(Flip, String), Refusal> {
     let (format, definition) = format(text).map_err(|why| {
         refusal(crate::text!("the flag file cannot be read: {why}"), "mend the file, or change the flag there by hand")
     })?;
-    let flip = flip(&definition, key, setting)?;
+    let flip = flip(&definition, key, to)?;
     let changed: Vec<(&str, &Value)> = ["defaultVariant", "targeting"]
         .into_iter()
         .map(|field| (field, &flip.definition.1[field]))
@@ -297,17 +326,24 @@ fn sides(flag: &Value) -> Result<(&str, &str), Text> {
     Ok((own(on), own(off)))
 }
 
-/// What a flag says to users who have a targeting key.
-fn says(flag: &Value, on: &str, off: &str) -> Now {
+/// True when different users may see different variants.
+fn has_rules(flag: &Value) -> bool {
     let targeting = &flag["targeting"];
-    if !targeting.is_null() && targeting.as_object().is_none_or(|rules| !rules.is_empty()) {
-        return share(targeting, on, off).map_or(Now::Rules, |n| Now::Set(plain(n)));
+    !targeting.is_null() && targeting.as_object().is_none_or(|rules| !rules.is_empty())
+}
+
+/// What a flag says to users who have a targeting key.
+fn says(flag: &Value) -> Now {
+    let sides = sides(flag).ok();
+    if has_rules(flag) {
+        let share = sides.and_then(|(on, off)| share(&flag["targeting"], on, off));
+        return share.map_or(Now::Rules, |n| Now::Set(plain(n)));
     }
-    match flag["defaultVariant"].as_str() {
-        Some(variant) if variant == on => Now::Set(FlagSetting::On),
-        Some(variant) if variant == off => Now::Set(FlagSetting::Off),
-        Some(other) => Now::Variant(Text::scrub(other)),
-        None => Now::Variant(Text::scrub("the code's default")),
+    match (flag["defaultVariant"].as_str(), sides) {
+        (Some(variant), Some((on, _))) if variant == on => Now::Set(FlagSetting::On),
+        (Some(variant), Some((_, off))) if variant == off => Now::Set(FlagSetting::Off),
+        (Some(other), _) => Now::Variant(Text::scrub(other)),
+        (None, _) => Now::Variant(Text::scrub("the code's default")),
     }
 }
 

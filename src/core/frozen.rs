@@ -1,8 +1,7 @@
 //! Everything that a conductor needs to know of a train and its environment, frozen at its start into `Release.spec.plan`, so that
 //! it needs no repository (`train.md` §9). [`Resolved`] is the part that the train goes by; the rest says where things
-//! lie and what they are judged by. Values only: making them from files is `frozen/freeze.rs`.
-
-pub mod freeze;
+//! lie and what they are judged by. Values only: making them from files is `frozen/freeze.rs`; `frozen/reading.rs` and
+//! `frozen/patch.rs` say objects in the train's words and the train's words as patches.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +10,18 @@ use crate::core::judge;
 use crate::core::object::{ObjectKind, ObjectRef};
 use crate::core::slo::{GateBy, Slo};
 use crate::core::text::Text;
+
+pub mod ask;
+pub mod checks;
+pub mod freeze;
+pub mod patch;
+mod raw;
+pub mod reading;
+pub mod rights;
+#[cfg(test)]
+mod tests;
+
+pub use raw::Raw;
 
 /// Version of this form. A conductor that does not know it leaves the train alone.
 pub const FORM: u32 = 1;

@@ -1,5 +1,8 @@
-//! The last check before any effect. [`Cleared`] is the only thing an adapter accepts for sending, and [`clear`] is the
-//! only way to make one: a stray effect cannot be written, let alone sent. Rules only; facts come from the engine.
+//! The last check before any effect. [`Cleared`] is the only thing an adapter accepts for sending, and only this room makes one:
+//! [`clear`] for what a person ordered by hand, [`clear_for_train`] for what a train ordered, [`clear_clerical`] for a
+//! conductor's own papers. A stray effect cannot be written, let alone sent. Rules only; facts come from the engine.
+
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,11 +12,17 @@ use super::record;
 use super::snapshot::WriteMode;
 use super::text::Text;
 
+mod clerical;
+mod train;
+
+pub use clerical::{Clerical, clear_clerical};
+pub use train::{TrainStanding, clear_for_train};
+
 /// How old a read may be for an effect that rests on it (`train.md` §2).
 pub const READ_AGE_MAX: SignedDuration = SignedDuration::from_secs(30);
 
 /// The deadline of every write: time after which it is given up and its outcome is read back.
-pub const WRITE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What the guard goes by.
 #[derive(Clone, Debug)]
@@ -30,10 +39,21 @@ pub struct Standing<'a> {
     pub now: Timestamp,
 }
 
+/// In whose name an effect leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum By {
+    /// A person at the keys.
+    Captain,
+    /// A train.
+    Conductor,
+}
+
 /// An effect that may leave.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Cleared {
     effect: Effect,
+    deadline: Duration,
+    by: By,
 }
 
 impl Cleared {
@@ -41,17 +61,21 @@ impl Cleared {
     pub fn effect(&self) -> &Effect {
         &self.effect
     }
+
+    /// It is given up, its outcome unknown, when this much time has passed from now on.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// In whose name.
+    pub fn by(&self) -> By {
+        self.by
+    }
 }
 
 /// Lets an effect pass or says why not.
 pub fn clear(effect: Effect, standing: &Standing<'_>) -> Result<Cleared, Refusal> {
-    let refuse = |why: Text, hint: &str| Err(Refusal { why, hint: Text::scrub(hint), already: false });
-    if !has_preconditions(&effect.change) {
-        return refuse(
-            crate::text!("a write to {} says not under which conditions it holds", effect.object),
-            "this is a defect of footplate: please report it",
-        );
-    }
+    demand_preconditions(&effect)?;
     if standing.write == WriteMode::ReadOnly {
         return refuse(crate::text!("read-only: {} is not changed", effect.object), "open it without --read-only");
     }
@@ -93,7 +117,21 @@ pub fn clear(effect: Effect, standing: &Standing<'_>) -> Result<Cleared, Refusal
     if age > READ_AGE_MAX {
         return refuse(crate::text!("what it rests on was read {} s ago", age.as_secs()), "read again and order again");
     }
-    Ok(Cleared { effect })
+    Ok(Cleared { effect, deadline: WRITE_DEADLINE, by: By::Captain })
+}
+
+fn refuse<T>(why: Text, hint: &str) -> Result<T, Refusal> {
+    Err(Refusal { why, hint: Text::scrub(hint), already: false })
+}
+
+fn demand_preconditions(effect: &Effect) -> Result<(), Refusal> {
+    if has_preconditions(&effect.change) {
+        return Ok(());
+    }
+    refuse(
+        crate::text!("a write to {} says not under which conditions it holds", effect.object),
+        "this is a defect of footplate: please report it",
+    )
 }
 
 /// True when the server can refuse it: a patch begins with a test, a create has a name of its own.

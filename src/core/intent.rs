@@ -5,6 +5,7 @@ use super::confirm::{Confirmed, Order};
 use super::effect::Direction;
 use super::object::ObjectRef;
 use super::text::Text;
+use super::train::event::{Check, Want as TrainWant};
 use super::verb::{FlagSetting, Seen};
 
 /// What can be ordered. The engine knows how: it fills in images and carries the verb out.
@@ -37,6 +38,10 @@ pub enum Want {
         /// To what.
         setting: FlagSetting,
     },
+    /// Go on in spite of what a train's pre-flight asked.
+    Accept(Check),
+    /// Conduct the train from here.
+    TakeOver,
 }
 
 impl Want {
@@ -53,6 +58,8 @@ impl Want {
             Self::Restart => "restart",
             Self::Undo => "undo",
             Self::Flag { .. } => "flag",
+            Self::Accept(_) => "accept",
+            Self::TakeOver => "take-over",
         }
     }
 
@@ -76,6 +83,17 @@ pub struct Target {
     pub seen: Option<Seen>,
 }
 
+/// An order on a train: what its Release gets. Where a train governs, verbs become these.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OnTrain {
+    /// Its Release.
+    pub release: ObjectRef,
+    /// uid of its Release.
+    pub uid: Text,
+    /// What is ordered of it, an order each.
+    pub wants: Vec<TrainWant>,
+}
+
 /// An order, confirmed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Intent {
@@ -85,6 +103,8 @@ pub struct Intent {
     pub want: Want,
     /// On what: each layer at once, and a layer when the one before is read back.
     pub layers: Vec<Vec<Target>>,
+    /// The train that it is written down for, where one governs; the verb is then not carried out by hand.
+    pub train: Option<OnTrain>,
     /// The person's answer to the question about exactly these targets.
     pub confirmed: Confirmed,
     /// Who, when, why.

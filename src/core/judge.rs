@@ -73,6 +73,8 @@ pub enum News {
     Deployed,
     /// The share of traffic that goes to the new revision, 0 to 1, as read back.
     Weight(f64),
+    /// The workload went on to another step of the same weight: what others found out about the one before is past.
+    Step,
     /// Something else that a fault could begin with: an expand step, a flag step, a deploy of a neighbour.
     Moved,
     /// The new revision is finished and baked, or it is gone: the service is only watched from now on.
@@ -219,6 +221,7 @@ impl Judge {
                     self.step();
                 }
             }
+            News::Step => self.reports.step_left(),
             News::Moved => self.announce(),
             News::Landed => {
                 self.flight = None;

@@ -14,26 +14,22 @@ use crate::text;
 /// Its name, one a namespace: one train at a time in an environment.
 pub const NAME: &str = "footplate-conductor";
 
-/// Counts renewals, beside the time, which two writes may share.
-const RENEWAL: &str = "footplate.dev/renewal";
-
 /// Where it lies.
 pub fn id(cluster: &Text, namespace: &Text) -> ObjectRef {
     ObjectRef { cluster: cluster.clone(), kind: ObjectKind::Lease, namespace: namespace.clone(), name: NAME.into() }
 }
 
-/// What the elector knows of it, with its version.
+/// What the elector knows of it, with its version, which counts renewals too: no two writes share one, as they may share a time.
 ///
 /// # Errors
 /// When the server's version is no number: then nobody can be fenced off, and nobody conducts.
 pub fn read(object: &Object) -> Result<(Lease, u64), Text> {
-    let version = object.version().parse().map_err(|_| text!("the version of lease {NAME} is no number"))?;
+    let version: u64 = object.version().parse().map_err(|_| text!("the version of lease {NAME} is no number"))?;
     let number = |pointer: &str| object.int(pointer).and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
-    let renewal = object.annotation(RENEWAL).and_then(|n| n.parse().ok()).unwrap_or_default();
     let lease = Lease {
         holder: object.text("/spec/holderIdentity").unwrap_or_default(),
         transitions: number("/spec/leaseTransitions"),
-        renewal,
+        renewal: version,
     };
     Ok((lease, version))
 }
@@ -48,15 +44,12 @@ pub fn write(id: &ObjectRef, lease: &Lease, over: Option<u64>, duration_s: u64, 
     let change = match over {
         None => Change::Create(json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {
-                "name": id.name, "namespace": id.namespace, "annotations": {RENEWAL: lease.renewal.to_string()},
-            },
+            "metadata": {"name": id.name, "namespace": id.namespace},
             "spec": spec,
         })),
         Some(version) => {
             let ops = json!([
                 {"op": "test", "path": "/metadata/resourceVersion", "value": version.to_string()},
-                {"op": "add", "path": "/metadata/annotations", "value": {RENEWAL: lease.renewal.to_string()}},
                 {"op": "add", "path": "/spec", "value": spec},
             ]);
             Change::Patch(serde_json::from_value(ops).unwrap_or_default())

@@ -31,11 +31,12 @@ pub enum Mutant {
     EpochStays,
     DownWithoutOrder,
     AbandonedForEver,
+    OrderWithoutEpoch,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::WaveBeforeBake,
         Self::BakeNotWaited,
         Self::VerdictNotNeeded,
@@ -62,5 +63,6 @@ impl Mutant {
         Self::EpochStays,
         Self::DownWithoutOrder,
         Self::AbandonedForEver,
+        Self::OrderWithoutEpoch,
     ];
 }

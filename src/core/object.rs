@@ -40,6 +40,8 @@ pub enum ObjectKind {
     Lease,
     /// `batch/v1` Job.
     Job,
+    /// `v1` ResourceQuota.
+    ResourceQuota,
 }
 
 impl ObjectKind {
@@ -61,6 +63,7 @@ impl ObjectKind {
             Self::Release => ("releases.footplate.dev", "v1alpha1", "releases", "Release"),
             Self::Lease => ("coordination.k8s.io", "v1", "leases", "Lease"),
             Self::Job => ("batch", "v1", "jobs", "Job"),
+            Self::ResourceQuota => ("", "v1", "resourcequotas", "ResourceQuota"),
         }
     }
 

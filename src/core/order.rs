@@ -23,11 +23,12 @@ pub enum Reach {
 }
 
 impl Want {
-    /// How it must be confirmed. Without a Release there is no train id: the name of what is changed is typed.
-    pub fn level(&self, reach: &Reach, place: &Place, release: Option<&Text>) -> Confirm {
-        let name = match reach {
-            Reach::One(name) | Reach::Downstream(name) => name.clone(),
-            Reach::Wave(_) | Reach::All => release.unwrap_or(&place.namespace).clone(),
+    /// How it must be confirmed. What is typed is the train id; without a train the name of what is changed.
+    pub fn level(&self, reach: &Reach, place: &Place, release: Option<&Text>, train: Option<&Text>) -> Confirm {
+        let name = match (train, reach) {
+            (Some(id), _) => id.clone(),
+            (None, Reach::One(name) | Reach::Downstream(name)) => name.clone(),
+            (None, Reach::Wave(_) | Reach::All) => release.unwrap_or(&place.namespace).clone(),
         };
         match self {
             Self::Pause => Confirm::None,
@@ -83,7 +84,7 @@ fn concerns(want: &Want, service: &ServiceView) -> bool {
         Want::Promote | Want::PromoteFull => !w.held && w.pause.as_ref().is_some_and(|p| p.seconds.is_none()),
         Want::Abort => in_flight(service) && !w.aborted && w.phase != Phase::Healthy,
         Want::Retry => w.aborted,
-        Want::Restart | Want::Flag { .. } => false,
+        Want::Restart | Want::Flag { .. } | Want::Accept(_) | Want::TakeOver => false,
         Want::Undo => {
             let moved =
                 !matches!(service.train_phase, TrainPhase::Unchanged | TrainPhase::Waiting | TrainPhase::Undone);

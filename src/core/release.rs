@@ -4,6 +4,8 @@
 //!
 //! Plan and memory lie in it as JSON text: ids are 64 bits wide, and a JSON number would be rounded on its way through the server.
 
+mod past;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,6 +19,7 @@ use super::object::{Object, ObjectKind, ObjectRef};
 use super::text::Text;
 use super::train::effect::Tell;
 use super::train::event::{Intent, Want};
+use super::train::fits;
 use super::train::hands::is_safe;
 use super::train::state::{Ended, Memory, State};
 use super::train::{Phase, train_id, why};
@@ -256,11 +259,9 @@ impl Release {
         let Some(status) = &self.status else { return Ok(None) };
         let memory: Memory =
             serde_json::from_str(&status.memory).map_err(|why| text!("status.memory cannot be read: {why}"))?;
-        let plan = &self.frozen.resolved;
-        let fits = memory.services.len() == plan.services.len()
-            && memory.flags.len() == plan.flags.len()
-            && memory.jobs.len() == plan.migrations.len();
-        if fits { Ok(Some(memory)) } else { Err(text!("status.memory is not of this plan")) }
+        fits::memory(&self.frozen.resolved, &memory)
+            .map_err(|why| text!("status.memory is not of this plan: {why}"))?;
+        Ok(Some(memory))
     }
 
     /// First letters of the uid, for names of what belongs to the train.
@@ -305,7 +306,12 @@ fn intent(order: &Value) -> Result<Intent, Text> {
     let id = u64::from_str_radix(word("id"), 16).map_err(|_| text!("its id is no hexadecimal number"))?;
     let when = word("when").parse().map_err(|why| text!("its time cannot be read: {why}"))?;
     let want: Want = serde_json::from_str(word("want")).map_err(|why| text!("what it wants cannot be read: {why}"))?;
-    Ok(Intent { id, order: Order { who: Text::scrub(word("who")), when, why: Text::scrub(word("why")) }, want })
+    let epoch = order.get("epoch").and_then(Value::as_str).map(|epoch| {
+        let (number, holder) = epoch.split_once(' ').ok_or(())?;
+        Ok((number.parse().map_err(|_| ())?, Text::scrub(holder)))
+    });
+    let epoch = epoch.transpose().map_err(|()| text!("its epoch is not a number and a name"))?;
+    Ok(Intent { id, epoch, order: Order { who: Text::scrub(word("who")), when, why: Text::scrub(word("why")) }, want })
 }
 
 /// The object to be made when a train is recorded, its first order in it. The name is `<release>-<time>`.
@@ -354,22 +360,30 @@ fn label(text: &str) -> String {
 }
 
 fn written(intent: &Intent) -> Value {
-    json!({
+    let mut written = json!({
         "id": format!("{:x}", intent.id),
         "who": intent.order.who, "when": intent.order.when.to_string(), "why": intent.order.why,
         "says": says(&intent.want),
         "want": serde_json::to_string(&intent.want).unwrap_or_default(),
-    })
+    });
+    if let Some((number, holder)) = &intent.epoch {
+        written["epoch"] = format!("{number} {holder}").into();
+    }
+    written
 }
 
-/// Adds an order to a Release. It is durable once this has landed.
+/// Adds an order to a Release. It is durable once this has landed. What a conductor decided by itself lands only while the status
+/// is the one of its epoch (422: another has taken over, or its own first status is not written yet; the train asks again).
 pub fn order(release: &Release, intent: &Intent) -> Effect {
     let direction = if is_safe(&intent.want) { Direction::Safe } else { Direction::Forward };
     let says = text!("order: {}", says(&intent.want));
-    let ops = json!([
-        {"op": "test", "path": "/metadata/uid", "value": release.uid},
-        {"op": "add", "path": "/spec/intents/-", "value": written(intent)},
-    ]);
+    let mut ops = vec![json!({"op": "test", "path": "/metadata/uid", "value": release.uid})];
+    if let Some((number, holder)) = &intent.epoch {
+        ops.push(json!({"op": "test", "path": "/status/epoch", "value": number}));
+        ops.push(json!({"op": "test", "path": "/status/conductor", "value": holder}));
+    }
+    ops.push(json!({"op": "add", "path": "/spec/intents/-", "value": written(intent)}));
+    let ops = Value::Array(ops);
     Effect { object: release.id.clone(), change: Change::Patch(patch(ops)), direction, says }
 }
 

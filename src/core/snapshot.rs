@@ -6,9 +6,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::object::{ObjectKind, ObjectRef};
+use super::past::PastTrain;
 use super::text::Text;
 pub use super::verdict::{TrainPhase, Verdict};
 use super::workload::{Phase, ReplicaSetView, Workload};
+
+pub mod train;
+
+pub use train::{Conductor, TrainShown};
 
 /// Whether actions may leave, and on whose word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +57,8 @@ pub enum Mode {
         /// True while the scripted captain drives.
         scripted: bool,
     },
+    /// A recorded train: what is shown is over, and nothing can be ordered.
+    Replay(super::timeline::Place),
 }
 
 /// How the link to the cluster is.
@@ -319,6 +326,8 @@ pub struct Snapshot {
     pub expand: Arc<[(Text, Text)]>,
     /// Edges of the graph between services, `(from, to)`, all of them.
     pub edges: Arc<[(Text, Text)]>,
+    /// Trains of this place, newest first; none while their Releases were not read, or cannot be.
+    pub history: Option<Arc<[PastTrain]>>,
     /// Gate metrics.
     pub gates: Arc<[Arc<GateView>]>,
     /// Flags.
@@ -333,12 +342,19 @@ pub struct Snapshot {
     pub needs: Arc<[Need]>,
     /// Kinds that could not be read (missing CRD, no right).
     pub gaps: Arc<[Gap]>,
+    /// The train that governs here: the active one, else the one that ended last.
+    pub train: Option<Arc<TrainShown>>,
 }
 
 impl Snapshot {
     /// Why a kind cannot be read; none when it can.
     pub fn gap(&self, kind: ObjectKind) -> Option<&Trouble> {
         self.gaps.iter().find(|gap| gap.kind == kind).map(|gap| &gap.trouble)
+    }
+
+    /// The train that is under way here.
+    pub fn active_train(&self) -> Option<&Arc<TrainShown>> {
+        self.train.as_ref().filter(|train| train.active())
     }
 
     /// How many services are in a phase.

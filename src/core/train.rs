@@ -10,6 +10,7 @@ pub mod auto;
 pub mod effect;
 pub mod event;
 mod expand;
+pub mod fits;
 pub mod flags;
 pub mod hands;
 pub mod hold;

@@ -18,13 +18,14 @@ pub use super::flag::FlagSetting;
 mod canary;
 mod config;
 mod deployment;
-mod draft;
+pub(in crate::core) mod draft;
 mod holder;
 #[cfg(test)]
-mod model;
+pub(in crate::core) mod model;
 mod rollout;
 #[cfg(test)]
 mod tests;
+pub(in crate::core) mod version;
 
 /// How often one verb sends before it gives up: each time the object had changed under its tests.
 const ATTEMPTS_MAX: u32 = 12;

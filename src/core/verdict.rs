@@ -22,6 +22,14 @@ pub enum TrainPhase {
 }
 
 impl TrainPhase {
+    /// The phase that a word of design §6 names.
+    pub fn of_word(word: &str) -> Option<Self> {
+        use serde::de::IntoDeserializer;
+        use serde::de::value::{Error, StrDeserializer};
+        let word: StrDeserializer<'_, Error> = word.into_deserializer();
+        Self::deserialize(word).ok()
+    }
+
     /// The word of design §6.
     pub fn word(self) -> &'static str {
         match self {

@@ -13,7 +13,7 @@ use super::text::Text;
 pub mod before;
 mod canary;
 mod deployment;
-mod duration;
+pub mod duration;
 pub(crate) mod rollout;
 pub(crate) mod sets;
 
@@ -297,15 +297,20 @@ fn blank(id: &ObjectRef, object: &Object, strategy: Strategy) -> Workload {
 /// The image of a pod template's container: the named one, else the one named by `kubectl.kubernetes.io/default-container`,
 /// else the first. None when there is no such container.
 pub fn container_image<'a>(template: &'a Value, container: Option<&str>) -> Option<&'a str> {
+    container_of(template, container)?["image"].as_str()
+}
+
+/// The container of a pod template that is meant, by the same rule.
+pub fn container_of<'a>(template: &'a Value, container: Option<&str>) -> Option<&'a Value> {
     let containers = template["spec"]["containers"].as_array()?;
-    let named =
-        container.or_else(|| template["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str());
-    let found = match (named, container) {
-        (Some(name), _) => containers.iter().find(|c| c["name"] == name),
-        (None, _) => None,
-    };
-    let found = if container.is_some() { found } else { found.or_else(|| containers.first()) };
-    found?["image"].as_str()
+    let named = |name: &str| containers.iter().find(|c| c["name"] == name);
+    match container {
+        Some(name) => named(name),
+        None => {
+            let default = template["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
+            default.and_then(named).or_else(|| containers.first())
+        }
+    }
 }
 
 /// The version of a pod template's container, where its image says one.

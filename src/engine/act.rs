@@ -394,6 +394,11 @@ impl Driver {
     /// The cluster's uid, where it is pinned: that of its kube-system namespace. Unknown where it may not be read.
     pub(super) async fn read_uid(&self) -> Option<Text> {
         self.cluster_uid.as_ref()?;
+        self.uid_of_cluster().await
+    }
+
+    /// The cluster's uid; unknown where it may not be read.
+    pub(super) async fn uid_of_cluster(&self) -> Option<Text> {
         let system = ObjectRef {
             cluster: self.cluster.identity().context,
             kind: ObjectKind::Namespace,

@@ -162,13 +162,13 @@ async fn list_sets(cluster: &dyn Cluster, aims: &[&Aim]) -> Shared<Sets> {
 }
 
 /// The Deployment that a Rollout refers to or that a Canary moves.
-fn target(object: &Object) -> Option<&str> {
+pub(super) fn target(object: &Object) -> Option<&str> {
     let reference = object.raw("/spec/workloadRef").or_else(|| object.raw("/spec/targetRef"))?;
     (reference["kind"] == "Deployment").then(|| reference["name"].as_str()).flatten()
 }
 
 /// The selector of a workload in the words of the API: its replica sets carry the labels it names.
-fn selector(object: &Object) -> Option<String> {
+pub(super) fn selector(object: &Object) -> Option<String> {
     let selector = object.raw("/spec/selector")?;
     let mut parts: Vec<String> = Vec::new();
     for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {

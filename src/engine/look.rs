@@ -6,8 +6,10 @@ use std::sync::Arc;
 use futures::future::join_all;
 use jiff::Timestamp;
 
+use super::gates::Moment;
 use super::scope::Scope;
 use super::snapshot::{Beside, Maker};
+use super::trains::Trains;
 use super::world::World;
 use crate::core::object::{ObjectKind, Packed};
 use crate::core::snapshot::Snapshot;
@@ -40,6 +42,21 @@ pub async fn look(cluster: &dyn Cluster, scope: &Arc<Scope>, now: Timestamp) -> 
     }
     world.refresh(now);
     Ok(world)
+}
+
+/// Reads the trains of a place: its Releases and the Lease. What cannot be read is left out.
+pub async fn look_at_trains(cluster: &dyn Cluster, scope: &Scope, now: Moment) -> Trains {
+    let interests = Trains::interests(scope).map(|(_, interest)| interest);
+    let lists = join_all(interests.iter().map(|interest| cluster.list(interest))).await;
+    let mut trains = Trains::default();
+    for (interest, list) in interests.into_iter().zip(lists) {
+        let seen = match list {
+            Ok(objects) => Seen::All(interest, objects.iter().map(Packed::of).collect()),
+            Err(fault) => Seen::Lost(interest, fault),
+        };
+        trains.fold(&seen, &scope.place.context, now);
+    }
+    trains
 }
 
 /// What was seen by one look, as a screen would show it.

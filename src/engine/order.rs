@@ -9,6 +9,7 @@ use crate::core::image;
 use crate::core::intent::Want;
 use crate::core::object::ObjectKind;
 use crate::core::text::Text;
+use crate::core::timeline::Seek;
 use crate::core::verb::{Aim, Verb};
 use crate::text;
 
@@ -30,6 +31,8 @@ pub enum Intent {
         /// True: the script.
         drives: bool,
     },
+    /// Where to go in a replay.
+    Seek(Seek),
 }
 
 /// How one target of an order ended.
@@ -60,6 +63,10 @@ pub fn aim(want: &Want, target: &Target, order: &Order, scope: &Scope, world: &W
         Want::Retry => Verb::Retry,
         Want::Restart => Verb::Restart,
         Want::Undo => Verb::Undo,
+        Want::Accept(_) | Want::TakeOver => {
+            let why = text!("{} is about a train, and none governs {}", want.name(), target.name);
+            return Err(Refusal { why, hint: "footplate start records one".into(), already: false });
+        }
         Want::Flag { .. } => {
             let why = text!("{} is a flag, not a workload", target.name);
             return Err(Refusal { why, hint: "order it as a flag".into(), already: false });
@@ -101,7 +108,7 @@ fn start(stop: Option<&Stop>, target: &Target, world: &World) -> Result<Verb, Re
 }
 
 /// The pod template of a workload, of what it refers to where it has none of its own.
-fn template(world: &World, kind: ObjectKind, name: &str) -> Option<serde_json::Value> {
+pub(super) fn template(world: &World, kind: ObjectKind, name: &str) -> Option<serde_json::Value> {
     let object = world.object(kind, name)?;
     let refers = object.str("/spec/workloadRef/name").or_else(|| object.str("/spec/targetRef/name"));
     let holder = match refers {
@@ -112,7 +119,7 @@ fn template(world: &World, kind: ObjectKind, name: &str) -> Option<serde_json::V
 }
 
 /// Name and image of a container: the named one, else the pod's default, else the first.
-fn container_of(template: &serde_json::Value, named: Option<&str>) -> Option<(Text, String)> {
+pub(super) fn container_of(template: &serde_json::Value, named: Option<&str>) -> Option<(Text, String)> {
     let containers = template["spec"]["containers"].as_array()?;
     let default = template["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
     let of = |name: &str| containers.iter().find(|c| c["name"] == name);

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::act::{Driver, Outcome};
+use super::captain;
 use super::carry::{Errand, Said};
 use super::flags::{self, At, Flip, Shelf};
 use super::freshness::Freshness;
@@ -18,12 +19,17 @@ use super::look::interest;
 use super::order::{Intent, Ordered, Report};
 use super::scope::{FlagHome, FlagStore, Scope};
 use super::snapshot::{Beside, Maker, open_workloads};
+use super::trains::Trains;
 use super::world::{Key, World};
+use crate::core::captain::in_words;
 use crate::core::confirm::Refusal;
+use crate::core::intent::OnTrain;
 use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::order::Want;
-use crate::core::snapshot::{EventView, FlagView, Link, Mode, Snapshot, Trouble, Weight};
+use crate::core::release::Release;
+use crate::core::snapshot::{EventView, FlagView, Link, Mode, Snapshot, TrainShown, Trouble, Weight};
 use crate::core::text::Text;
+use crate::core::train::event::Want as TrainWant;
 use crate::core::workload::{Phase, Workload};
 use crate::ports::{Clock, Cluster, Conditions, Fault, FaultKind, Interest, Journal, Metrics, Seen};
 use crate::text;
@@ -59,6 +65,9 @@ pub struct Place {
 /// Opens the place of a context.
 pub type Opener = Arc<dyn Fn(&Text) -> Result<Place, Fault> + Send + Sync>;
 
+/// Has this process conduct the train of a Release, at a place: says so, or why not.
+pub type TakeOver = Arc<dyn Fn(&Place, &Release) -> Result<Text, Refusal> + Send + Sync>;
+
 /// The systems that stay when the context changes.
 #[derive(Clone)]
 pub struct Systems {
@@ -70,6 +79,8 @@ pub struct Systems {
     pub conditions: Arc<dyn Conditions>,
     /// Opens another context.
     pub open: Opener,
+    /// Has this process conduct a train; none where it cannot.
+    pub take_over: Option<TakeOver>,
 }
 
 /// The ends that a screen holds.
@@ -109,6 +120,10 @@ enum Told {
     Doing(Key, Text),
     /// A target ended.
     Ended(Report),
+    /// An order on a train is over.
+    Ordered(OnTrain),
+    /// Something worth telling of an order on a train.
+    Says(Weight, Text),
     /// A read of our own came back: the object that was read, if it was one.
     Probed(Option<(Key, Option<Object>)>, Result<(), Fault>),
     /// The flags that no watch covers, read.
@@ -138,13 +153,15 @@ async fn run(
             intent = inbox.recv(), if listening => match intent {
                 None => listening = false,
                 Some(Intent::Order(ordered)) => {
-                    orders_open += ordered.layers.iter().map(Vec::len).sum::<usize>();
+                    orders_open += if ordered.train.is_some() { 1 } else { ordered.layers.iter().map(Vec::len).sum() };
                     room.order(*ordered, &systems, &told_out);
                 }
                 Some(Intent::Watch(open)) => room.open = open,
                 Some(Intent::Reread) => room.reread(),
                 // A rehearsal hears of it before it comes here; elsewhere there is no script.
                 Some(Intent::Script { .. }) => {}
+                // Only a replay can be gone about in.
+                Some(Intent::Seek(_)) => {}
                 Some(Intent::Switch(context)) => match (systems.open)(&context) {
                     Ok(place) => {
                         room = Room::open(place, &systems);
@@ -162,6 +179,8 @@ async fn run(
                     room.ended(&report, &systems);
                     let _ = reports.send(report);
                 }
+                Told::Ordered(on) => room.ordering.retain(|(uid, wants)| (uid, wants) != (&on.uid, &on.wants)),
+                Told::Says(weight, says) => room.note(&systems, weight, Text::default(), says),
                 Told::Probed(object, result) => room.probed(object, result, &systems),
                 Told::Flags(read) => room.flags_read(read, &systems),
             },
@@ -197,7 +216,7 @@ fn machine(systems: &Systems) -> Duration {
 
 /// What the maker of snapshots needs beside the world; a macro, so that the maker itself can be borrowed meanwhile.
 macro_rules! beside {
-    ($room:expr, $systems:expr, $link:expr) => {
+    ($room:expr, $systems:expr, $link:expr, $train:expr) => {
         Beside {
             link: $link,
             read_at: $room.freshness.read_at(),
@@ -205,6 +224,9 @@ macro_rules! beside {
             gates: &$room.gates,
             flags: &$room.flags,
             open: &$room.open,
+            train: $train,
+            train_gaps: $room.trains.gaps(),
+            history: $room.trains.history(),
             now: $systems.clock.now(),
         }
     };
@@ -220,6 +242,9 @@ struct Room {
     gates: Arc<[Arc<crate::core::snapshot::GateView>]>,
     flags: Arc<[FlagView]>,
     shelves: Shelves,
+    trains: Trains,
+    /// Orders on trains that are under way from here.
+    ordering: Vec<(Text, Vec<TrainWant>)>,
     seen: mpsc::Receiver<Seen>,
     seen_out: mpsc::Sender<Seen>,
     watches: BTreeMap<&'static str, (Interest, JoinHandle<()>)>,
@@ -280,6 +305,8 @@ impl Room {
             gates: Arc::new([]),
             flags: Arc::new([]),
             shelves: Shelves::default(),
+            trains: Trains::default(),
+            ordering: Vec::new(),
             seen,
             seen_out,
             watches: BTreeMap::new(),
@@ -299,6 +326,9 @@ impl Room {
     /// Begins to watch.
     fn begin(&mut self) {
         self.watch_kinds(&FIRST);
+        for (name, interest) in Trains::interests(&self.place.scope) {
+            self.watch(name, interest);
+        }
     }
 
     fn watch_kinds(&mut self, kinds: &[(&'static str, ObjectKind)]) {
@@ -343,7 +373,9 @@ impl Room {
                 Seen::Lost(..) => {}
                 _ => self.freshness.proved(machine, wall),
             }
-            self.world.fold(one);
+            if !self.trains.fold(&one, &self.place.scope.place.context, moment(systems)) {
+                self.world.fold(one);
+            }
         }
         self.freshness.watches(lost(&self.world).is_some(), wall);
     }
@@ -624,6 +656,10 @@ impl Room {
             write: self.place.scope.place.write,
             cluster_uid: self.place.scope.cluster_uid.clone(),
         };
+        if let Some(on) = &ordered.train {
+            self.order_on_train(&ordered, on, driver, systems, told);
+            return;
+        }
         let order = &ordered.order;
         let all: Vec<&str> = ordered.layers.iter().flatten().map(|t| t.name.as_str()).collect();
         let why = if order.why.is_empty() { Text::default() } else { text!(" ({})", order.why) };
@@ -680,6 +716,62 @@ impl Room {
         });
     }
 
+    /// An order on a train: written into its Release, watched, and carried out from here only where nobody else does.
+    fn order_on_train(
+        &mut self,
+        ordered: &Ordered,
+        on: &OnTrain,
+        driver: Driver,
+        systems: &Systems,
+        told: &mpsc::UnboundedSender<Told>,
+    ) {
+        let (id, who) = (ordered.id, &ordered.order.who);
+        let refuse = |why: Text, hint: &str, already| Refusal { why, hint: hint.into(), already };
+        let end = |name: Text, outcome| drop(told.send(Told::Ended(Report { id, name, outcome, last: true })));
+        let Some(release) = self.trains.release_of(&on.uid).cloned() else {
+            let refusal = refuse("its Release is not there any more".into(), "look again", false);
+            return end("train".into(), Outcome::Refused(refusal));
+        };
+        let plan = &release.frozen.resolved;
+        let name = text!("train {}", plan.id);
+        if ordered.want == Want::TakeOver {
+            self.note(systems, Weight::Act, Text::default(), text!("{who} takes {name} over"));
+            let outcome = match &systems.take_over {
+                Some(take_over) => take_over(&self.place, &release).map_or_else(Outcome::Refused, Outcome::Done),
+                None => {
+                    let why = "this process cannot conduct".into();
+                    Outcome::Refused(refuse(why, "footplate take-over conducts it from a shell", false))
+                }
+            };
+            return end(name, outcome);
+        }
+        // What is on its way from here is not ordered once more, whatever the watches have brought so far.
+        let doubled = |wants: &Vec<TrainWant>| wants.iter().any(|want| on.wants.contains(want));
+        if self.ordering.iter().any(|(uid, wants)| *uid == on.uid && doubled(wants)) {
+            let refusal = refuse(text!("{} is ordered already", ordered.want.name()), "it is on its way", true);
+            return end(name, Outcome::Refused(refusal));
+        }
+        self.ordering.push((on.uid.clone(), on.wants.clone()));
+        let says: Vec<Text> = on.wants.iter().map(|want| in_words(plan, want)).collect();
+        let says: Vec<&str> = says.iter().map(Text::as_str).collect();
+        let why = if ordered.order.why.is_empty() { Text::default() } else { text!(" ({})", ordered.order.why) };
+        self.note(systems, Weight::Act, Text::default(), text!("{who} orders: {}{why}", says.join(", ")));
+        let errand = captain::Errand {
+            release,
+            wants: on.wants.clone(),
+            confirmed: ordered.confirmed.clone(),
+            order: ordered.order.clone(),
+            patient: true,
+        };
+        let (told, on) = (told.clone(), on.clone());
+        tokio::spawn(async move {
+            let tell = |weight, says| drop(told.send(Told::Says(weight, says)));
+            let outcome = captain::order(&driver, errand, &tell).await;
+            let _ = told.send(Told::Ordered(on));
+            let _ = told.send(Told::Ended(Report { id, name, outcome, last: true }));
+        });
+    }
+
     fn ended(&mut self, report: &Report, systems: &Systems) {
         self.shelves.next = Duration::ZERO;
         let (weight, says) = match &report.outcome {
@@ -697,13 +789,19 @@ impl Room {
     }
 
     fn first(&mut self, systems: &Systems) -> Arc<Snapshot> {
-        let link = self.link(systems);
-        self.maker.first(&self.world, &beside!(self, systems, link))
+        let (link, train) = (self.link(systems), self.train(systems));
+        self.maker.first(&self.world, &beside!(self, systems, link, train))
     }
 
     fn snapshot(&mut self, systems: &Systems) -> Option<Arc<Snapshot>> {
-        let link = self.link(systems);
-        self.maker.make(&self.world, &beside!(self, systems, link))
+        let (link, train) = (self.link(systems), self.train(systems));
+        self.maker.make(&self.world, &beside!(self, systems, link, train))
+    }
+
+    /// The train that is shown.
+    fn train(&mut self, systems: &Systems) -> Option<Arc<TrainShown>> {
+        let release = self.place.scope.release.as_ref().map(|r| &r.name);
+        self.trains.show(release, moment(systems))
     }
 
     /// How long nothing has to be done, unless something happens.
@@ -715,7 +813,7 @@ impl Room {
         let pace = systems.clock.pace();
         let link =
             if pace == 1.0 { link } else { Duration::try_from_secs_f64(link.as_secs_f64() * pace).unwrap_or(LONGEST) };
-        let link = link.min(self.passing_at.min(flags).saturating_sub(monotonic));
+        let link = link.min(self.passing_at.min(flags).min(self.trains.next(monotonic)).saturating_sub(monotonic));
         // A wish that is due but may not leave yet must not spin the loop.
         let board = self.board.next().map_or(Duration::MAX, |at| at.saturating_sub(monotonic).max(WISH_WAIT));
         // What holds the first answer up is told while it does.

@@ -195,7 +195,7 @@ fn in_words(value: &FlagValue) -> Text {
     }
 }
 
-fn object_kind(kind: WorkloadKind) -> ObjectKind {
+pub(super) fn object_kind(kind: WorkloadKind) -> ObjectKind {
     match kind {
         WorkloadKind::Rollout => ObjectKind::Rollout,
         WorkloadKind::Canary => ObjectKind::Canary,

@@ -9,9 +9,10 @@ use super::pods::is_bad;
 use super::scope::{Scope, Stop};
 use super::world::{Key, Turns, World};
 use crate::core::object::{Object, ObjectKind, ObjectRef};
+use crate::core::past::PastTrain;
 use crate::core::snapshot::{
-    EventView, FlagView, Gap, GateView, Limit, Link, Need, PodView, RunView, ServiceView, Snapshot, TrainPhase,
-    Trouble, Verdict,
+    Conductor, EventView, FlagView, Gap, GateView, Limit, Link, Need, PodView, RunView, ServiceView, Snapshot,
+    TrainPhase, TrainShown, Trouble, Verdict,
 };
 use crate::core::text::Text;
 use crate::core::workload::{Phase, Strategy, UndoPath, Workload};
@@ -32,6 +33,12 @@ pub struct Beside<'a> {
     pub flags: &'a Arc<[FlagView]>,
     /// Services whose pods are shown.
     pub open: &'a [Text],
+    /// Trains that ran here; none while they were not read.
+    pub history: Option<Arc<[PastTrain]>>,
+    /// The train that is shown.
+    pub train: Option<Arc<TrainShown>>,
+    /// What of trains cannot be seen.
+    pub train_gaps: Vec<Gap>,
     /// Now.
     pub now: Timestamp,
 }
@@ -42,6 +49,8 @@ pub struct Maker {
     turns: Option<Turns>,
     /// Since when a workload has needed a person, and for what.
     needed_since: BTreeMap<(Key, u8), Timestamp>,
+    /// The same for what a train needs.
+    train_since: BTreeMap<Text, Timestamp>,
     open: Vec<Text>,
     doing: BTreeMap<Key, Text>,
     last: Option<Arc<Snapshot>>,
@@ -55,14 +64,33 @@ impl<'a> Beside<'a> {
         flags: &'a Arc<[FlagView]>,
         now: Timestamp,
     ) -> Self {
-        Self { link: Link::Live, read_at: Some(now), doing, gates, flags, open: &[], now }
+        Self {
+            link: Link::Live,
+            read_at: Some(now),
+            doing,
+            gates,
+            flags,
+            open: &[],
+            train: None,
+            train_gaps: Vec::new(),
+            history: None,
+            now,
+        }
     }
 }
 
 impl Maker {
     /// Nothing shown yet.
     pub fn new(scope: Arc<Scope>) -> Self {
-        Self { scope, turns: None, needed_since: BTreeMap::new(), open: Vec::new(), doing: BTreeMap::new(), last: None }
+        Self {
+            scope,
+            turns: None,
+            needed_since: BTreeMap::new(),
+            train_since: BTreeMap::new(),
+            open: Vec::new(),
+            doing: BTreeMap::new(),
+            last: None,
+        }
     }
 
     /// The next snapshot; none when nothing that is shown has changed.
@@ -86,6 +114,8 @@ impl Maker {
                     && last.read_at.is_some() == beside.read_at.is_some()
                     && Arc::ptr_eq(&last.gates, beside.gates)
                     && Arc::ptr_eq(&last.flags, beside.flags)
+                    && same_train(last.train.as_ref(), beside.train.as_ref())
+                    && ends_with(&last.gaps, &beside.train_gaps)
             })
     }
 
@@ -124,8 +154,10 @@ impl Maker {
             _ => runs(world, &services, beside.open),
         };
         let gaps: Arc<[Gap]> = match &last {
-            Some(last) if turns.readings == before.readings => Arc::clone(&last.gaps),
-            _ => gaps(world),
+            Some(last) if turns.readings == before.readings && ends_with(&last.gaps, &beside.train_gaps) => {
+                Arc::clone(&last.gaps)
+            }
+            _ => gaps(world).into_iter().chain(beside.train_gaps.iter().cloned()).collect(),
         };
         let needs = self.needs(&services, beside);
         let release = self.scope.release.as_ref();
@@ -147,6 +179,7 @@ impl Maker {
                 Some(last) => Arc::clone(&last.edges),
                 None => release.map(|r| r.edges.clone()).unwrap_or_default().into(),
             },
+            history: beside.history.clone(),
             gates: Arc::clone(beside.gates),
             flags: Arc::clone(beside.flags),
             events,
@@ -154,6 +187,7 @@ impl Maker {
             runs,
             needs,
             gaps,
+            train: beside.train.clone(),
         };
         self.turns = Some(turns);
         self.open = beside.open.to_vec();
@@ -171,6 +205,8 @@ impl Maker {
             same.unwrap_or_else(|| Arc::new(view))
         };
         let bad = bad_pods(world);
+        let reuse = |view: ServiceView| reuse(governed(view, beside.train.as_deref()));
+        let mut reuse = reuse;
         let views: Vec<Arc<ServiceView>> = match &self.scope.release {
             Some(release) => {
                 let done = |name: &Text| {
@@ -279,8 +315,16 @@ impl Maker {
     fn needs(&mut self, services: &[Arc<ServiceView>], beside: &Beside<'_>) -> Arc<[Need]> {
         let mut needs: Vec<(u8, Need)> = Vec::new();
         let mut needed = BTreeMap::new();
+        let active = beside.train.as_ref().filter(|train| train.active());
+        if let Some(train) = active {
+            needs.extend(self.train_needs(train, beside.now));
+        }
         for service in services {
             let Some(w) = &service.workload else { continue };
+            // A train says itself what it needs.
+            if active.is_some_and(|train| train.service_of(&service.id).is_some()) {
+                continue;
+            }
             let name = &service.name;
             let step = match (w.step, w.steps) {
                 (Some(step), Some(steps)) if step < steps => text!(" at step {step}/{steps}"),
@@ -319,6 +363,84 @@ impl Maker {
             _ => needs,
         }
     }
+}
+
+impl Maker {
+    /// What a train needs a person for. That nobody conducts it comes first: then it does not move, and takes nothing back by
+    /// itself.
+    fn train_needs(&mut self, train: &TrainShown, now: Timestamp) -> Vec<(u8, Need)> {
+        let mut known = std::mem::take(&mut self.train_since);
+        let mut since = |what: &Text| {
+            let at = *known.entry(what.clone()).or_insert(now);
+            self.train_since.insert(what.clone(), at);
+            at
+        };
+        let mut needs = Vec::new();
+        let id = train.id();
+        let mut own = |what: Text, keys: &str, at: Option<Timestamp>| {
+            let first = since(&what);
+            let since = at.unwrap_or(first);
+            needs.push((0, Need { what, since, deadline: None, keys: keys.into(), service: Text::default() }));
+        };
+        match &train.conductor {
+            Conductor::Nobody => own(text!("nobody conducts train {id}"), "T take-over", None),
+            Conductor::Silent(who, at) => {
+                own(text!("{who} conducts train {id} and is silent"), "T take-over", Some(*at))
+            }
+            Conductor::Unknown | Conductor::Works(_) => {}
+        }
+        if !train.trouble.is_empty() {
+            own(text!("train {id}: {}", train.trouble), "", None);
+        }
+        for need in &train.needs {
+            let (what, keys) = split_keys(&need.what);
+            let held = train.holds().iter().find(|h| what.contains(h.who.as_str()) && what.contains(h.reason.as_str()));
+            let first = since(&what);
+            let since = held.map_or(first, |h| h.since);
+            let service = need.service.clone();
+            needs.push((1, Need { what, since, deadline: Some(need.until), keys, service }));
+        }
+        needs
+    }
+}
+
+/// What a need says, and the keys that answer it where it ends with them (`...: r goes on, u undoes`).
+fn split_keys(what: &Text) -> (Text, Text) {
+    let keys = what.rsplit_once(": ").filter(|(_, keys)| {
+        let mut words = keys.split(", ").map(|part| part.split(' ').next().unwrap_or_default());
+        words.all(|key| matches!(key, "r" | "P" | "t" | "u" | "s" | "or"))
+    });
+    match keys {
+        Some((what, keys)) => (Text::scrub(what), Text::scrub(&keys.replace(", ", "  "))),
+        None => (what.clone(), Text::default()),
+    }
+}
+
+/// A service as its train sees it, in place of what its workload alone lets guess. After the end of a train that counts for what has
+/// not moved since.
+fn governed(mut view: ServiceView, train: Option<&TrainShown>) -> ServiceView {
+    let Some(train) = train else { return view };
+    let Some(known) = train.service_of(&view.id).and_then(|id| train.service(id)) else { return view };
+    let moves = view.workload.as_ref().is_some_and(|w| w.phase != Phase::Healthy);
+    if !train.active() && moves {
+        return view;
+    }
+    view.train_phase = known.phase;
+    if !train.active() {
+        return view;
+    }
+    view.verdict = known.verdict.or(view.verdict);
+    view.waits_for = match (known.waits.is_empty(), known.evidence.is_empty()) {
+        (false, true) => known.waits.clone(),
+        (false, false) => text!("{}; {}", known.waits, known.evidence),
+        (true, _) => known.evidence.clone(),
+    };
+    view
+}
+
+fn ends_with(gaps: &[Gap], with: &[Gap]) -> bool {
+    let ours = gaps.iter().filter(|g| matches!(g.kind, ObjectKind::Release | ObjectKind::Lease));
+    ours.eq(with.iter())
 }
 
 /// The workloads of services that are open.
@@ -368,9 +490,22 @@ fn same(old: &Snapshot, new: &Snapshot) -> bool {
         && Arc::ptr_eq(&old.flags, &new.flags)
         && Arc::ptr_eq(&old.events, &new.events)
         && Arc::ptr_eq(&old.needs, &new.needs)
+        && match (&old.history, &new.history) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (old, new) => old.is_none() == new.is_none(),
+        }
+        && same_train(old.train.as_ref(), new.train.as_ref())
         && (Arc::ptr_eq(&old.pods, &new.pods) || old.pods == new.pods)
         && (Arc::ptr_eq(&old.runs, &new.runs) || old.runs == new.runs)
         && (Arc::ptr_eq(&old.gaps, &new.gaps) || old.gaps == new.gaps)
+}
+
+fn same_train(old: Option<&Arc<TrainShown>>, new: Option<&Arc<TrainShown>>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 fn is_same(old: &ServiceView, new: &ServiceView) -> bool {
@@ -509,7 +644,7 @@ fn run_view(run: &Object, service: &Text) -> RunView {
 }
 
 /// Kinds that cannot be read, with what to do.
-fn gaps(world: &World) -> Arc<[Gap]> {
+fn gaps(world: &World) -> Vec<Gap> {
     let scope = world.scope();
     let found_any = world.found().next().is_some();
     // A cluster without Argo Rollouts lacks its other kinds too; one line says it.

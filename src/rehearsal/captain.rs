@@ -724,6 +724,7 @@ mod tests {
                 services: services.into(),
                 expand: Arc::default(),
                 edges: Arc::default(),
+                history: None,
                 gates: gates.into(),
                 flags: flags.collect::<Vec<_>>().into(),
                 events: Arc::default(),
@@ -731,6 +732,7 @@ mod tests {
                 runs: Arc::default(),
                 needs: Arc::default(),
                 gaps: Arc::default(),
+                train: None,
             }
         }
 

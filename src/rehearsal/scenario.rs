@@ -33,6 +33,7 @@ const BASE: &str = include_str!("../../assets/rehearsals/base/payments.toml");
 /// The sample environment, path below its root and text: enough to plan the release, and the cluster's objects.
 pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("footplate.yaml", include_str!("../../assets/sample-env/footplate.yaml")),
+    ("jobs/migrate.yaml", include_str!("../../assets/sample-env/jobs/migrate.yaml")),
     ("release.yaml", include_str!("../../assets/sample-env/release.yaml")),
     ("releases/2025.09.30.yaml", include_str!("../../assets/sample-env/releases/2025.09.30.yaml")),
     ("config/billing/limits.yaml", include_str!("../../assets/sample-env/config/billing/limits.yaml")),

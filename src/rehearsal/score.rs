@@ -39,6 +39,7 @@ pub struct Witness {
     finished: BTreeMap<String, Timestamp>,
     onset: Option<Timestamp>,
     hurt_last: Option<Timestamp>,
+    detected: Option<Timestamp>,
     decided: Option<Timestamp>,
     impact_s: u64,
     violations: Vec<String>,
@@ -106,6 +107,7 @@ impl Witness {
             finished: BTreeMap::new(),
             onset: None,
             hurt_last: None,
+            detected: None,
             decided: None,
             impact_s: 0,
             violations: Vec::new(),
@@ -206,6 +208,13 @@ impl Witness {
         }
     }
 
+    /// Notes a fail verdict; the first counts.
+    pub fn detected(&mut self, at: Timestamp) {
+        if self.onset.is_some_and(|onset| at >= onset) {
+            self.detected.get_or_insert(at);
+        }
+    }
+
     /// Notes the order to take something back; the first counts.
     pub fn decided(&mut self, at: Timestamp) {
         if self.onset.is_some_and(|onset| at >= onset) {
@@ -275,7 +284,7 @@ impl Witness {
             seed,
             expect: scenario.expect,
             result,
-            detected_s: None,
+            detected_s: since(self.detected),
             decided_s: since(self.decided),
             recovered_s: since(recovered).map(|s| s + 1.0),
             impact_s: impact,

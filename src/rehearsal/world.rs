@@ -189,6 +189,13 @@ impl World {
         Some(witness.score(scenario, self.seed, result, &self.store.lock()))
     }
 
+    /// Notes a fail verdict of a gate of ours; the first after the onset counts.
+    pub fn detected(&mut self, at: Timestamp) {
+        if let Some(witness) = &mut self.witness {
+            witness.detected(at);
+        }
+    }
+
     /// When the next thing happens by itself.
     pub fn next(&self) -> Option<Timestamp> {
         self.agenda.next()

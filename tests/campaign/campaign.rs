@@ -4,11 +4,34 @@
 use std::collections::BTreeMap;
 
 use crate::core::mutant::Mutant;
+use crate::core::train::journal;
 use crate::scenario::{Act, Fault, Mode, Order, Scenario};
 use crate::world::{Outcome, Watch, World};
 
 pub fn run(scenario: &Scenario, mutant: Option<Mutant>) -> Outcome {
     World::new(scenario, mutant, Watch::default()).run().0
+}
+
+/// Replays the journal of every tenure, and all of them one after the other: each must come to the state that the conductor
+/// came to, to the last field. Gives how many tenures and lines there were.
+pub fn replay(scenario: &Scenario) -> Result<(usize, usize), String> {
+    let journals = World::new(scenario, None, Watch { journal: true, ..Watch::default() }).run().0.journals;
+    let same = |lines: &[String], state: &str, which: &str| {
+        let again = journal::end(lines).map_err(|why| format!("{which}: {why}"))?;
+        let again = format!("{again:?}");
+        let at = again.bytes().zip(state.bytes()).position(|(a, b)| a != b);
+        let near = |of: &str| of[at.unwrap_or(0).saturating_sub(80)..].chars().take(160).collect::<String>();
+        (again == state).then_some(()).ok_or_else(|| format!("{which}: {}\n    not {}", near(&again), near(state)))
+    };
+    let mut all = Vec::new();
+    for (n, (lines, state)) in journals.iter().enumerate() {
+        same(lines, state, &format!("seed {}, tenure {n}", scenario.seed))?;
+        all.extend_from_slice(lines);
+    }
+    if let Some((_, last)) = journals.last() {
+        same(&all, last, &format!("seed {}, all tenures", scenario.seed))?;
+    }
+    Ok((journals.len(), all.len()))
 }
 
 /// The number of an invariant that a violation names (`I7: …`).
@@ -28,7 +51,7 @@ pub struct Sum {
 }
 
 /// Runs seeds from one number on, on so many threads.
-pub fn seeds(from: u64, count: u64, threads: u64) -> Sum {
+pub fn seeds(from: u64, count: u64, threads: u64, mutant: Option<Mutant>) -> Sum {
     let parts: Vec<Sum> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads)
             .map(|t| {
@@ -36,7 +59,7 @@ pub fn seeds(from: u64, count: u64, threads: u64) -> Sum {
                     let mut sum = Sum { fewest: u64::MAX, ..Sum::default() };
                     for seed in (from + t..from + count).step_by(usize::try_from(threads).unwrap()) {
                         let scenario = Scenario::of(seed);
-                        let outcome = run(&scenario, None);
+                        let outcome = run(&scenario, mutant);
                         sum.seeds += 1;
                         sum.events += outcome.events;
                         sum.writes += outcome.writes;
@@ -65,6 +88,12 @@ pub fn seeds(from: u64, count: u64, threads: u64) -> Sum {
     }
     all.violations.sort();
     all
+}
+
+/// What is said of a failing seed, with the command that makes it smaller and tells it.
+pub fn failed(seed: u64, mutant: Option<Mutant>, what: &str) -> String {
+    let mutant = mutant.map_or_else(String::new, |m| format!(" {m:?}"));
+    format!("{what}\n    cargo run --release --manifest-path tests/campaign/Cargo.toml -- shrink {seed}{mutant}")
 }
 
 /// Leaves out of a failing scenario whatever is not needed for the same invariant to be violated.
@@ -164,6 +193,7 @@ pub fn killers(mutant: Mutant) -> &'static [u32] {
         Mutant::UndoAsksForLease | Mutant::HoldAsksForLease => &[5],
         Mutant::NeverGivesUp | Mutant::AbandonedForEver => &[10],
         Mutant::ClaimsEarly | Mutant::NeverDemotes | Mutant::WritesWithoutVersion | Mutant::EpochStays => &[3],
+        Mutant::OrderWithoutEpoch => &[3],
         Mutant::DownWithoutOrder => &[6],
     }
 }
@@ -203,10 +233,18 @@ pub struct Sweep {
     pub differences: Vec<Difference>,
 }
 
+/// The same train with one fault, right before what happened at this time, so that it hits that.
+pub fn with(scenario: &Scenario, at: u64, fault: Fault, lasts: u64) -> Scenario {
+    let mut with = scenario.clone();
+    with.script.push((at.saturating_sub(1), Act::Fault(fault, lasts)));
+    with.quiet_from = at + lasts + 2_000;
+    with
+}
+
 /// Every single fault at every position of a reference train: the end must be that of the clean run.
 pub fn sweep(train: u64, stride: usize) -> Sweep {
     let scenario = reference(train);
-    let (clean, positions) = World::new(&scenario, None, Watch { trace: false, positions: true }).run();
+    let (clean, positions) = World::new(&scenario, None, Watch { positions: true, ..Watch::default() }).run();
     let mut sum = Sweep::default();
     if let Some(v) = &clean.violation {
         sum.violations.push((train, 0, Fault::Down, v.clone()));
@@ -219,11 +257,7 @@ pub fn sweep(train: u64, stride: usize) -> Sweep {
     for at in times.into_iter().step_by(stride) {
         sum.positions += 1;
         for (fault, lasts) in singles(&scenario) {
-            let mut tried = scenario.clone();
-            // Right before what happened there, so that it hits that.
-            tried.script.push((at.saturating_sub(1), Act::Fault(fault, lasts)));
-            tried.quiet_from = at + lasts + 2_000;
-            let outcome = run(&tried, None);
+            let outcome = run(&with(&scenario, at, fault, lasts), None);
             sum.runs += 1;
             sum.events += outcome.events;
             if let Some(v) = outcome.violation {

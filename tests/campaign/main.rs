@@ -27,30 +27,33 @@ use scenario::Scenario;
 use world::{Watch, World};
 
 const HELP: &str = "\
-campaign seeds FROM COUNT [THREADS]   runs seeds; a failing one prints its command
+campaign seeds FROM COUNT [THREADS [MUTANT]]  runs seeds; a failing one prints its command
 campaign seed N [MUTANT]              runs one seed and tells what happens
 campaign shrink N [MUTANT]            leaves out what a failing seed does not need, then tells it
 campaign reference N                  tells one reference train of the sweep
+campaign single TRAIN AT FAULT        tells a reference train with one fault, as the sweep names it
 campaign sweep TRAINS [STRIDE]        every single fault at every (STRIDEth) position of so many reference trains
+campaign replay FROM COUNT            replays the journals of so many seeds, and of 12 reference trains
 campaign mutants [SEEDS]              every defect must be found by the invariant that it names
-campaign ci                           what .ci/run asks for: 20,000 seeds, 12 trains, all mutants";
+campaign ci                           what .ci/run asks for: all mutants, 12 trains at every third position, journals, 20,000 seeds";
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |n: usize, default: u64| args.get(n).and_then(|a| a.parse().ok()).unwrap_or(default);
-    let mutant = || args.get(2).and_then(|name| Mutant::ALL.into_iter().find(|m| format!("{m:?}") == *name));
+    let named = |n: usize| args.get(n).and_then(|name| Mutant::ALL.into_iter().find(|m| format!("{m:?}") == *name));
+    let mutant = || named(2);
     let good = match args.first().map(String::as_str) {
-        Some("seeds") => seeds(number(1, 1), number(2, 1_000), number(3, 2)),
+        Some("seeds") => seeds(number(1, 1), number(2, 1_000), number(3, 2), named(4)),
         Some("seed") => tell(&Scenario::of(number(1, 1)), mutant()),
         Some("reference") => tell(&campaign::reference(number(1, 1)), None),
+        Some("single") => single(number(1, 0), number(2, 0), &args[3..].concat()),
         Some("shrink") => shrink(number(1, 1), mutant()),
         Some("sweep") => sweep(number(1, 12), usize::try_from(number(2, 1)).unwrap()),
+        Some("replay") => replay(number(1, 1), number(2, 200)),
         Some("mutants") => mutants(number(1, 5_000)),
         Some("ci") => {
-            let a = mutants(5_000);
-            let b = sweep(12, 3);
-            let c = seeds(1, 20_000, 2);
-            a && b && c
+            let all = [mutants(4_000), sweep(12, 3), replay(1, 200), seeds(1, 20_000, 2, None)];
+            all.into_iter().all(|good| good)
         }
         _ => {
             println!("{HELP}");
@@ -63,7 +66,7 @@ fn main() {
 }
 
 fn tell(scenario: &Scenario, mutant: Option<Mutant>) -> bool {
-    let (outcome, _) = World::new(scenario, mutant, Watch { trace: true, positions: false }).run();
+    let (outcome, _) = World::new(scenario, mutant, Watch { trace: true, ..Watch::default() }).run();
     for line in &outcome.trace {
         println!("{line}");
     }
@@ -74,12 +77,12 @@ fn tell(scenario: &Scenario, mutant: Option<Mutant>) -> bool {
     outcome.violation.is_none()
 }
 
-fn seeds(from: u64, count: u64, threads: u64) -> bool {
+fn seeds(from: u64, count: u64, threads: u64, mutant: Option<Mutant>) -> bool {
     let begun = std::time::Instant::now();
-    let sum = campaign::seeds(from, count, threads);
+    let sum = campaign::seeds(from, count, threads, mutant);
     let took = begun.elapsed().as_secs_f64();
     for (seed, what) in sum.violations.iter().take(30) {
-        println!("{what}\n    cargo run --release --manifest-path tests/campaign/Cargo.toml -- shrink {seed}");
+        println!("{}", campaign::failed(*seed, mutant, what));
     }
     println!(
         "{} seeds, {} events ({} on average, fewest {}), {} writes landed, {} violations, {took:.1} s, {:.0} events/s on {threads} threads",
@@ -95,6 +98,18 @@ fn seeds(from: u64, count: u64, threads: u64) -> bool {
         println!("    {n:>7} {end}");
     }
     sum.violations.is_empty()
+}
+
+fn single(train: u64, at: u64, fault: &str) -> bool {
+    let scenario = campaign::reference(train);
+    let bare = |text: &str| text.replace(' ', "");
+    let Some((fault, lasts)) =
+        campaign::singles(&scenario).into_iter().find(|(f, _)| bare(&format!("{f:?}")) == bare(fault))
+    else {
+        println!("train {train} knows {:?}", campaign::singles(&scenario));
+        return false;
+    };
+    tell(&campaign::with(&scenario, at, fault, lasts), None)
 }
 
 fn shrink(seed: u64, mutant: Option<Mutant>) -> bool {
@@ -149,6 +164,24 @@ fn sweep(trains: u64, stride: usize) -> bool {
     for (why, n) in explained {
         println!("    {n:>7} differ: {why}");
     }
+    bad == 0
+}
+
+fn replay(from: u64, count: u64) -> bool {
+    let (mut tenures, mut lines, mut bad) = (0, 0, 0);
+    for scenario in (from..from + count).map(Scenario::of).chain((0..12).map(campaign::reference)) {
+        match campaign::replay(&scenario) {
+            Ok((t, l)) => {
+                tenures += t;
+                lines += l;
+            }
+            Err(why) => {
+                bad += 1;
+                println!("{why}");
+            }
+        }
+    }
+    println!("{} trains, {tenures} tenures, {lines} lines replayed, {bad} came to another state", count + 12);
     bad == 0
 }
 

@@ -95,6 +95,8 @@ pub struct Oracle {
     unstamped_at: Vec<Option<Ms>>,
     /// Whose clock stands still, and until when.
     still: Option<(String, Ms)>,
+    /// The highest epoch under which a status was published.
+    published: u64,
 }
 
 impl Oracle {
@@ -134,6 +136,7 @@ impl Oracle {
             lease_deleted: false,
             unstamped_at: vec![None; count],
             still: None,
+            published: 0,
         }
     }
 
@@ -198,6 +201,7 @@ impl Oracle {
 
     pub fn wiped(&mut self) {
         self.wiped = true;
+        self.published = 0;
     }
 
     pub fn lease(&mut self, holder: &str, epoch: u64) {
@@ -243,6 +247,20 @@ impl Oracle {
             if who == holder {
                 *at += lasts;
             }
+        }
+    }
+
+    /// A status was published under this epoch: whoever conducted before does not decide any more.
+    pub fn published(&mut self, epoch: u64) {
+        self.published = self.published.max(epoch);
+    }
+
+    /// What a conductor decided by itself became durable.
+    pub fn decided(&mut self, by: &str, id: u64) {
+        let theirs = self.holders.iter().filter(|(_, (who, _))| who == by).map(|(epoch, _)| *epoch).max();
+        if theirs.is_some_and(|epoch| epoch < self.published) && !self.lease_deleted {
+            let text = format!("{by} decided {id:x} by itself after epoch {} was published", self.published);
+            self.fail(3, text);
         }
     }
 

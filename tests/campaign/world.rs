@@ -22,7 +22,7 @@ use crate::core::train::resolved::{
     Abandon, Deploy, Flag, Kind, Migration, Policy, Resolved, Service, Setting, Times, Untimed, Waiver, Wave,
 };
 use crate::core::train::state::{Ended, Memory};
-use crate::core::train::{Role, State, hands, step, why};
+use crate::core::train::{Role, State, auto, hands, journal, step, why};
 use crate::core::verdict::Verdict;
 use crate::oracle::{Oracle, Ordered, Seen};
 use crate::rng::Rng;
@@ -48,6 +48,7 @@ fn times() -> Times {
         write: CALL,
         undo_patience: 40_000,
         deploy_patience: 60_000,
+        settle: 3_000,
     }
 }
 
@@ -56,9 +57,18 @@ fn times() -> Times {
 enum Call {
     Patch(Write),
     Record(usize),
-    Flag { flag: usize, to: u8, version: u64, back: bool },
-    Job { migration: usize, down: bool },
-    Order(Intent),
+    Flag {
+        flag: usize,
+        to: u8,
+        version: u64,
+        back: bool,
+    },
+    Job {
+        migration: usize,
+        down: bool,
+    },
+    /// An order, and which process sends it.
+    Order(Intent, String),
     Status(Arc<Memory>, u64),
     Keep(u64),
     LeaseRead,
@@ -132,6 +142,8 @@ struct Process {
     status_rv: u64,
     /// Orders in its own fsynced file.
     file: Vec<Intent>,
+    /// The journal of its present tenure, where one is kept.
+    journal: Vec<String>,
 }
 
 /// A safe order that a cockpit watches over.
@@ -155,6 +167,8 @@ pub struct Outcome {
     pub trace: Vec<String>,
     pub writes: u64,
     pub undone: bool,
+    /// For each tenure of a conductor, in the order of their ends, its journal and the state that it came to.
+    pub journals: Vec<(Vec<String>, String)>,
 }
 
 pub struct World<'s> {
@@ -190,6 +204,8 @@ pub struct World<'s> {
     serving_bad: Vec<Option<Ms>>,
     /// When each controller is called next, so that it is called once.
     wakes: Vec<Ms>,
+    journaling: bool,
+    journals: Vec<(Vec<String>, String)>,
 }
 
 /// What is told of a run besides its outcome.
@@ -197,6 +213,7 @@ pub struct World<'s> {
 pub struct Watch {
     pub trace: bool,
     pub positions: bool,
+    pub journal: bool,
 }
 
 fn plan(scenario: &Scenario, mutant: Option<Mutant>) -> Resolved {
@@ -324,6 +341,7 @@ impl<'s> World<'s> {
                 status_dirty: false,
                 status_rv: 0,
                 file: Vec::new(),
+                journal: Vec::new(),
             })
             .collect();
         let oracle = Oracle::new(scenario);
@@ -357,6 +375,8 @@ impl<'s> World<'s> {
             positions: Vec::new(),
             serving_bad: vec![None; count],
             wakes: vec![Ms::MAX; count],
+            journaling: watch.journal,
+            journals: Vec::new(),
             workloads,
             rng: Rng::new(rng.next()),
         };
@@ -488,6 +508,9 @@ impl<'s> World<'s> {
             self.flags.iter().map(|f| f.0).collect::<Vec<_>>(),
             self.jobs
         ));
+        for p in 0..self.processes.len() {
+            self.leave(p);
+        }
         let outcome = Outcome {
             events: self.events,
             at: self.now,
@@ -498,6 +521,7 @@ impl<'s> World<'s> {
             trace: std::mem::take(&mut self.trace),
             writes: self.oracle.writes,
             undone: self.oracle.restores > 0,
+            journals: std::mem::take(&mut self.journals),
         };
         (outcome, self.positions)
     }
@@ -718,7 +742,8 @@ impl<'s> World<'s> {
     fn call(&mut self, p: usize, token: u64, call: Call) {
         let life = self.processes[p].life;
         let lease = matches!(call, Call::LeaseRead | Call::LeaseWrite(..));
-        let write = matches!(call, Call::Patch(_) | Call::Flag { .. } | Call::Record(_) | Call::Job { .. });
+        let write =
+            matches!(call, Call::Patch(_) | Call::Flag { .. } | Call::Record(_) | Call::Job { .. } | Call::Order(..));
         let cut = self.is(|f| *f == Fault::Cut(p) || *f == Fault::Down || lease && *f == Fault::NoLease(p));
         let lost = cut || write && self.is(|f| *f == Fault::WritesLost(p));
         let silent = write && self.is(|f| *f == Fault::AnswersLost(p));
@@ -727,7 +752,7 @@ impl<'s> World<'s> {
         if lost {
             let at = if cut { self.rng.within(5, 2_500) } else { timeout };
             let reply = match &call {
-                Call::Order(intent) => Replied::Order(intent.clone(), false),
+                Call::Order(intent, _) => Replied::Order(intent.clone(), false),
                 _ => Replied::Plain(Answer::Unknown),
             };
             self.after(at, Item::Answered(p, life, token, reply));
@@ -743,6 +768,11 @@ impl<'s> World<'s> {
         // What an answer that comes too late would say is not heard any more.
         let life = if silent || lag > timeout { u32::MAX } else { life };
         self.after(lag, Item::Deliver(p, life, token, call));
+    }
+
+    fn send_order(&mut self, p: usize, intent: Intent) {
+        let by = format!("c{p}-{}", self.processes[p].life);
+        self.call(p, 3, Call::Order(intent, by));
     }
 
     fn reply(&mut self, p: usize, life: u32, token: u64, reply: Replied) {
@@ -804,7 +834,14 @@ impl<'s> World<'s> {
                 }
                 self.reply(p, life, token, Replied::Plain(Answer::Moved));
             }
-            Call::Order(intent) => {
+            Call::Order(intent, _) if self.overtaken(&intent) => {
+                self.note(|| format!("422  c{p} order {:x} of {:?}", intent.id, intent.epoch));
+                self.reply(p, life, token, Replied::Plain(Answer::Moved));
+            }
+            Call::Order(intent, by) => {
+                if auto::is_own(intent.id) && !self.intents.iter().any(|i| i.id == intent.id) {
+                    self.oracle.decided(&by, intent.id);
+                }
                 self.durable(&intent);
                 self.reply(p, life, token, Replied::Order(intent, true));
             }
@@ -851,6 +888,7 @@ impl<'s> World<'s> {
             rolled_back: memory.ended == Some(Ended::RolledBack),
             completed: memory.ended == Some(Ended::Completed),
         };
+        self.oracle.published(memory.epoch.0);
         self.oracle.status(self.now, &seen, &self.workloads, &self.flags);
         self.status = Some((memory, rv));
     }
@@ -876,6 +914,13 @@ impl<'s> World<'s> {
         let lag = self.rng.within(10, 500);
         self.wake(s, self.now + lag);
         Answer::Landed(self.workloads[s].rv)
+    }
+
+    /// True when another conductor has published a status since this order was decided: it was the conductor's own, and is
+    /// not the next one's.
+    fn overtaken(&self, intent: &Intent) -> bool {
+        let (Some((number, by)), Some((memory, _))) = (&intent.epoch, &self.status) else { return false };
+        memory.epoch.0 > *number || memory.epoch.0 == *number && memory.epoch.1 != *by
     }
 
     /// An order is durable: the oracle knows it from now on, and every conductor is told.
@@ -905,9 +950,9 @@ impl<'s> World<'s> {
         let now = self.now;
         self.oracle.ordered(now, intent.id, ordered);
         match &intent.want {
-            Want::Undo(Scope::All) => self.oracle.owed(now, true, intent.id >> 63 == 0, &self.workloads),
+            Want::Undo(Scope::All) => self.oracle.owed(now, true, !auto::is_own(intent.id), &self.workloads),
             // What the conductor holds by itself it also lets go by itself.
-            Want::Hold(None, _) if intent.id >> 63 == 0 => self.oracle.owed(now, false, true, &self.workloads),
+            Want::Hold(None, _) if !auto::is_own(intent.id) => self.oracle.owed(now, false, true, &self.workloads),
             _ => {}
         }
         self.note(|| format!("ORDER {:x} {} {:?}", intent.id, intent.order.who, intent.want));
@@ -1009,7 +1054,7 @@ impl<'s> World<'s> {
             }
             (None, true) => {
                 self.note(|| format!("c{p} steps down"));
-                self.processes[p].state = None;
+                self.leave(p);
             }
             _ => {}
         }
@@ -1021,6 +1066,11 @@ impl<'s> World<'s> {
             Some((memory, _)) => State::resume(self.plan.clone(), (**memory).clone()),
             None => State::new(self.plan.clone()),
         };
+        if self.journaling {
+            let by = self.processes[p].elector.epoch(self.mono(p)).map(|e| e.holder().clone());
+            self.processes[p].journal =
+                vec![journal::opening(&self.plan), journal::took_up(by.as_ref(), state.memory())];
+        }
         let process = &mut self.processes[p];
         process.state = Some(state);
         process.status_busy = false;
@@ -1037,9 +1087,12 @@ impl<'s> World<'s> {
         for (m, job) in self.jobs.clone().into_iter().enumerate() {
             self.after(45, Item::Told(p, life, Event::JobRead(m as u16, job)));
         }
-        for intent in self.processes[p].file.clone() {
+        let mut file = std::mem::take(&mut self.processes[p].file);
+        file.retain(|intent| !self.overtaken(intent));
+        self.processes[p].file.clone_from(&file);
+        for intent in file {
             self.after(50, Item::Told(p, life, Event::Ordered(intent.clone())));
-            self.call(p, 3, Call::Order(intent));
+            self.send_order(p, intent);
         }
         let at = self.rng.within(300, 1_500);
         for (check, found) in self.facts() {
@@ -1080,17 +1133,32 @@ impl<'s> World<'s> {
     fn feed(&mut self, p: usize, event: Event) {
         let now = self.mono(p);
         let epoch = self.processes[p].elector.epoch(now);
-        let Some(state) = self.processes[p].state.take() else { return };
         let Some(epoch) = epoch else {
-            self.note(|| format!("c{p} has lost the lease"));
+            if self.processes[p].state.is_some() {
+                self.note(|| format!("c{p} has lost the lease"));
+                self.leave(p);
+            }
             return;
         };
-        let lease = None::<EpochMark>;
-        let input = Input { at: self.at(p), lease, event };
+        let Some(state) = self.processes[p].state.take() else { return };
+        let mut input = Input { at: self.at(p), lease: None, event };
+        if self.journaling {
+            let (number, holder) = (epoch.number(), epoch.holder().clone());
+            input.lease = Some(EpochMark { number, holder, remaining: epoch.remaining() });
+            self.processes[p].journal.push(journal::line(&input));
+        }
         let (state, effects) = step(state, Role::Conducting(&epoch), &input);
         self.processes[p].state = Some(state);
         for effect in effects {
             self.effect(p, effect);
+        }
+    }
+
+    /// A tenure ends.
+    fn leave(&mut self, p: usize) {
+        let process = &mut self.processes[p];
+        if let (Some(state), true) = (process.state.take(), self.journaling) {
+            self.journals.push((std::mem::take(&mut process.journal), format!("{state:?}")));
         }
     }
 
@@ -1133,7 +1201,7 @@ impl<'s> World<'s> {
             Effect::Job { token, migration, down, .. } => {
                 self.call(p, token + 10, Call::Job { migration: usize::from(migration), down });
             }
-            Effect::Order(intent) => self.call(p, 3, Call::Order(intent)),
+            Effect::Order(intent) => self.send_order(p, intent),
             Effect::Keep(entry) => self.call(p, 2, Call::Keep(entry)),
             Effect::Status(_) => self.write_status(p),
             Effect::Read(s) => {
@@ -1356,9 +1424,10 @@ impl<'s> World<'s> {
             Fault::Crash(p) => {
                 let process = &mut self.processes[p];
                 if process.alive {
+                    self.leave(p);
+                    let process = &mut self.processes[p];
                     process.alive = false;
                     process.life += 1;
-                    process.state = None;
                     process.lease_call = false;
                     process.frozen_until = 0;
                     self.after(lasts, Item::Restart(p));
@@ -1536,7 +1605,7 @@ impl<'s> World<'s> {
             when: Timestamp::from_millisecond(wall).unwrap(),
             why: Text::scrub("because"),
         };
-        let intent = Intent { id, order, want };
+        let intent = Intent { id, epoch: None, order, want };
         if self.is(|f| *f == Fault::Down) {
             // The cockpit cannot reach the server: durable in its own file, if it is a safe one.
             if hands::is_safe(&intent.want) {

@@ -106,6 +106,7 @@ impl Rig {
             journal: Arc::new(FileJournal::open(&state.path().join("journal.jsonl")).unwrap()),
             conditions: Arc::new(NoConditions),
             open: Arc::new(move |_| Ok(again.clone())),
+            take_over: None,
         };
         let mut rig = Self { store, faults, handle: start(place, systems), clock, state };
         let all = rollouts.len();
@@ -155,7 +156,7 @@ impl Rig {
         let question = Question { level: Confirm::Yes, direction: want.direction(), targets };
         let confirmed = question.answer(&Answer::Yes, now).unwrap();
         let order = Order { who: "ana".into(), when: now, why: "a test".into() };
-        let ordered = Ordered { id: 7, want, layers: vec![layer], confirmed, order };
+        let ordered = Ordered { id: 7, want, layers: vec![layer], train: None, confirmed, order };
         self.handle.intents.send(Intent::Order(Box::new(ordered))).await.unwrap();
         let mut reports = Vec::new();
         while reports.last().is_none_or(|r: &Report| !r.last) {
@@ -464,6 +465,7 @@ async fn an_order_ends_even_when_nobody_looks_any_more() {
         id: 1,
         want: Want::Undo,
         layers: vec![vec![Target { name: "billing-api".into(), object: Some(id), seen: None }]],
+        train: None,
         confirmed: question.answer(&Answer::Nothing, now).unwrap(),
         order: Order { who: "ana".into(), when: now, why: "".into() },
     };

@@ -366,6 +366,7 @@ async fn the_loop_shows_flags_and_flips_them() {
             journal: rig.journal(),
             conditions: Arc::new(footplate::adapters::conditions::Conditions::default()),
             open: Arc::new(move |_| Ok(again.clone())),
+            take_over: None,
         };
         let mut handle = start(place, systems);
         let is = |wanted: &'static str| {
@@ -382,6 +383,7 @@ async fn the_loop_shows_flags_and_flips_them() {
             id: 7,
             want: Want::Flag { key: KEY.into(), source: view.source.clone(), setting },
             layers: vec![vec![Target { name: KEY.into(), object: view.object.clone(), seen: None }]],
+            train: None,
             confirmed: question.answer(&Answer::Typed(KEY.into()), Timestamp::now()).unwrap(),
             order: order(),
         };

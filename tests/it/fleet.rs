@@ -133,6 +133,7 @@ impl Cab {
             journal: Arc::new(FileJournal::open(&state.path().join("journal.jsonl")).unwrap()),
             conditions: Arc::new(footplate::adapters::conditions::Conditions::default()),
             open: Arc::new(move |_| Ok(again.clone())),
+            take_over: None,
         };
         let handle = start(place, systems);
         let first = handle.snapshots.borrow().clone();

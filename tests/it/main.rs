@@ -3,7 +3,11 @@
 
 mod bad;
 mod binary;
+mod captain;
 mod clients;
+#[path = "../conducted.rs"]
+#[allow(dead_code, reason = "its scenes wait for the test that plays them")]
+mod conducted;
 mod config;
 #[path = "../conformance.rs"]
 mod conformance;
@@ -15,6 +19,8 @@ mod gates;
 mod guard_campaign;
 mod handling;
 mod hostile;
+mod judging;
+mod looking_back;
 #[path = "../made.rs"]
 mod made;
 mod objects;

@@ -8,9 +8,19 @@ use serde_json::Value;
 
 use crate::program::Program;
 
-fn begin(scenario: &str, seed: u64) -> std::process::Child {
+/// Who drives.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    /// The scripted captain, with a person's keys.
+    Hand,
+    /// The conductor.
+    Itself,
+}
+
+fn begin(scenario: &str, seed: u64, by: By) -> std::process::Child {
     Command::new(env!("CARGO_BIN_EXE_footplate"))
         .args(["rehearse", scenario, "--headless", "--seed", &seed.to_string()])
+        .args((by == By::Hand).then_some("--by-hand"))
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -37,8 +47,8 @@ fn text(output: &Output) -> String {
 }
 
 /// Two runs side by side.
-fn two(scenario: &str, seeds: [u64; 2]) -> [String; 2] {
-    seeds.map(|seed| begin(scenario, seed)).map(|run| text(&run.wait_with_output().unwrap()))
+fn two(scenario: &str, seeds: [u64; 2], by: By) -> [String; 2] {
+    seeds.map(|seed| begin(scenario, seed, by)).map(|run| text(&run.wait_with_output().unwrap()))
 }
 
 macro_rules! the_same_twice {
@@ -46,7 +56,7 @@ macro_rules! the_same_twice {
         const TESTED: &[&str] = &[$($name),*];
         $(#[test]
         fn $test() {
-            let [first, second] = two($name, [5, 5]);
+            let [first, second] = two($name, [5, 5], By::Hand);
             assert!(first == second, "one seed, two runs: {}", first_difference(&first, &second));
             let lines: Vec<Value> = first.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
             let (score, journal) = lines.split_last().unwrap();
@@ -74,9 +84,27 @@ the_same_twice! {
     surprise: "surprise",
 }
 
+/// What a conductor does by itself in the quick scenarios; all of them by command, see the README.
+#[test]
+fn a_conducted_train_is_found_bad_and_back_within_its_targets_and_the_same_twice() {
+    for scenario in ["nullable-column", "crash-loop"] {
+        let [first, second] = two(scenario, [5, 5], By::Itself);
+        assert!(first == second, "one seed, two runs: {}", first_difference(&first, &second));
+        let score: Value = serde_json::from_str(first.lines().last().unwrap()).unwrap();
+        assert_eq!(score["result"], "rolled-back", "{score}");
+        assert_eq!(score["violations"], serde_json::json!([]), "{score}");
+        let seconds = |key: &str| score[key].as_f64().unwrap_or_else(|| panic!("{key} of {score}"));
+        assert!(
+            seconds("detected_s") <= 60.0 && seconds("decided_s") <= 65.0 && seconds("recovered_s") <= 90.0,
+            "{score}"
+        );
+        assert!(first.lines().any(|line| line.contains("undo All")), "a journal without the order");
+    }
+}
+
 #[test]
 fn another_seed_is_another_run() {
-    let [first, second] = two("crash-loop", [5, 6]);
+    let [first, second] = two("crash-loop", [5, 6], By::Hand);
     let journal = |run: &str| run.lines().filter(|line| line.contains("\"what\"")).collect::<Vec<_>>().join("\n");
     assert_ne!(journal(&first), journal(&second));
 }

@@ -3,6 +3,8 @@
 
 mod behaviour;
 pub mod fixture;
+mod looking_back;
+mod train;
 
 use std::fmt::Write as _;
 use std::sync::Arc;

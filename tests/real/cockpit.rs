@@ -348,7 +348,7 @@ fn hold_and_resume(cab: &mut Cab) {
 /// The pause ends, and no more than the pause.
 fn approve_a_pause(cab: &mut Cab) {
     cab.select("accounts-api");
-    cab.row(&["ROLLING", "wave 1/5", "2 moving", "undo ready (2)"]);
+    cab.row(&["ROLLING", "wave 1/5", "2 moving", "undo ready", "(2)"]);
     cab.row(&["next: ", "pause ends in", "then analysis error-rate-and-latency"]);
     // Before its gate has measured enough, P would ask for a reason.
     cab.row(&["http-error-rate", "< 0.01", "pass"]);

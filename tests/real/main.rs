@@ -24,4 +24,5 @@ mod sample;
 mod status;
 mod table;
 mod traffic;
+mod train;
 mod wire;

@@ -15,9 +15,14 @@ pub struct Prometheus {
 impl Prometheus {
     /// Scrapes `/metrics` of a loopback port every five seconds.
     pub fn start(target: u16) -> Self {
+        Self::every(target, 5)
+    }
+
+    /// The same, every so many seconds.
+    pub fn every(target: u16, seconds: u32) -> Self {
         let dir = tempfile::Builder::new().prefix("footplate-prometheus-").tempdir().unwrap().keep();
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let args = [port.to_string(), target.to_string()];
+        let args = [port.to_string(), target.to_string(), seconds.to_string()];
         let printed = must(owned_by_this_process(Command::new(script("prometheus.sh")).arg(&dir).args(args)));
         Self { dir, address: printed.trim().to_owned() }
     }

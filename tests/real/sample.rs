@@ -13,9 +13,19 @@ pub const SERVICES: usize = 10;
 
 /// Applies the sample's objects to a namespace, its gates asking the Prometheus at `prometheus`, as `kubectl apply -k` does.
 pub fn apply(plane: &ControlPlane, namespace: &str, prometheus: &str) {
+    apply_with(plane, namespace, prometheus, str::to_owned);
+}
+
+/// The same, every file edited first.
+pub fn apply_with(plane: &ControlPlane, namespace: &str, prometheus: &str, edit: impl Fn(&str) -> String) {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/sample-env/cluster");
     let dir = tempfile::tempdir().unwrap();
     must(Command::new("cp").arg("-r").arg(&sample).arg(dir.path()));
+    for file in std::fs::read_dir(dir.path().join("cluster")).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, edit(&text)).unwrap();
+    }
     let metric = |index: usize| {
         format!(
             "      - {{op: replace, path: /spec/metrics/{index}/provider/prometheus/address, value: \"{prometheus}\"}}\n"

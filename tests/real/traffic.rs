@@ -146,8 +146,11 @@ impl World {
             writeln!(durations, "http_request_duration_seconds_sum{{{labels}}} {}", counted.seconds).unwrap();
             writeln!(durations, "http_request_duration_seconds_count{{{labels}}} {total}").unwrap();
         }
+        let lag: String = ["ledger-consumer", "notifications-worker"]
+            .map(|group| format!("kafka_consumergroup_lag{{group=\"{group}\"}} 120\n"))
+            .concat();
         format!(
-            "# TYPE http_requests_total counter\n{requests}# TYPE http_request_duration_seconds histogram\n{durations}"
+            "# TYPE kafka_consumergroup_lag gauge\n{lag}# TYPE http_requests_total counter\n{requests}# TYPE http_request_duration_seconds histogram\n{durations}"
         )
     }
 }

@@ -7,7 +7,7 @@ use super::fault::Asked;
 use super::read::{path, read};
 use super::wire::{Draft, Wire, collection};
 use crate::core::effect::Change;
-use crate::core::guard::{Cleared, WRITE_DEADLINE};
+use crate::core::guard::{By, Cleared, WRITE_DEADLINE};
 use crate::core::object::Object;
 use crate::ports::{Fault, FaultKind};
 use crate::text;
@@ -15,8 +15,18 @@ use crate::text;
 /// Under which name our changes appear in managed fields: a person at the keys.
 pub const FIELD_MANAGER: &str = "footplate-captain";
 
+/// The same for what a train does.
+pub const TRAIN_FIELD_MANAGER: &str = "footplate-conductor";
+
 /// Sends and answers with the object as the server has it now. A create that finds the object there reads it.
 pub(super) async fn send(wire: &Wire, effect: &Cleared) -> Result<Object, Fault> {
+    let deadline = effect.deadline().min(WRITE_DEADLINE);
+    let by = effect.by();
+    // A server that answers late gives up as well, so that nothing lands after it was given up here.
+    let options = match by {
+        By::Captain => format!("fieldManager={FIELD_MANAGER}"),
+        By::Conductor => format!("fieldManager={TRAIN_FIELD_MANAGER}&timeout={}ms", deadline.as_millis()),
+    };
     let effect = effect.effect();
     let object = &effect.object;
     let here = &wire.caller.identity.context;
@@ -32,7 +42,7 @@ pub(super) async fn send(wire: &Wire, effect: &Cleared) -> Result<Object, Fault>
         let slash = if subresource.is_empty() { "" } else { "/" };
         let draft = Draft {
             method: Method::PATCH,
-            uri: format!("{}{slash}{subresource}?fieldManager={FIELD_MANAGER}", path(object)),
+            uri: format!("{}{slash}{subresource}?{options}", path(object)),
             content_type: Some("application/json-patch+json"),
             body: serde_json::to_vec(patch).unwrap_or_default().into(),
         };
@@ -44,14 +54,23 @@ pub(super) async fn send(wire: &Wire, effect: &Cleared) -> Result<Object, Fault>
         Change::Create(value) => {
             let draft = Draft {
                 method: Method::POST,
-                uri: format!("{}?fieldManager={FIELD_MANAGER}", collection(object.kind, &object.namespace)),
+                uri: format!("{}?{options}", collection(object.kind, &object.namespace)),
                 content_type: Some("application/json"),
                 body: value.to_string().into(),
             };
             (Asked::object("create", "", object), draft)
         }
     };
-    match wire.ask(&asked, &draft, WRITE_DEADLINE).await {
+    let asking = wire.ask(&asked, &draft, deadline);
+    let answer = match by {
+        By::Captain => asking.await,
+        // All of it, a credential plugin's login included: what a train ordered may not leave late.
+        By::Conductor => match tokio::time::timeout(deadline, asking).await {
+            Ok(answer) => answer,
+            Err(_) => Err(wire.caller.late(&asked, deadline.as_secs())),
+        },
+    };
+    match answer {
         Ok((_, body)) => {
             serde_json::from_slice(&body).map(Object::new).map_err(|why| wire.caller.malformed(&asked, why))
         }

@@ -180,5 +180,5 @@ fn confirmed(given: &CaptainOrder, snapshot: &Snapshot, id: u64, clock: &Rehears
     let question = Question { level: Confirm::Yes, direction: given.want.direction(), targets };
     let confirmed = question.answer(&Answer::Yes, now).ok()?;
     let order = Order { who: "scripted captain".into(), when: now, why: given.why.clone() };
-    Some(Ordered { id, want: given.want.clone(), layers, confirmed, order })
+    Some(Ordered { id, want: given.want.clone(), layers, train: None, confirmed, order })
 }

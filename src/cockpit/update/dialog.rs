@@ -20,13 +20,21 @@ use crate::core::text::Text;
 /// Longest word or reason that is taken, in characters.
 const TYPED_MAX: usize = 200;
 
-/// Orders something: at once where nothing is asked, else by a dialog.
+/// Orders something, on the selected service where none is named: at once where nothing is asked, else by a dialog.
 pub fn order(model: &mut Model, want: &Want, subject: Option<Text>, scope: Option<Scope>) -> Vec<Command> {
+    // A service that is named is meant, where a key alone means the train.
+    let scope = scope.or(match (&subject, want, model.live.active_train()) {
+        (Some(_), Want::Pause, Some(_)) => Some(Scope::One),
+        (Some(_), Want::Undo, Some(_)) => Some(Scope::Downstream),
+        _ => None,
+    });
     let subject = match (subject, want) {
         (Some(named), _) => named,
         (None, Want::Flag { key, .. }) => key.clone(),
         (None, _) => match &model.selected {
             Some(name) => name.clone(),
+            // A train is ordered about whether or not any of its services is on the screen.
+            None if model.live.active_train().is_some() => Text::default(),
             None => {
                 say(model, Role::Warn, crate::text!("no service is selected"));
                 return Vec::new();
@@ -69,6 +77,7 @@ fn send(model: &mut Model, plan: &Plan, answer: &Answer, why: Text) -> Vec<Comma
                 id,
                 want: plan.want.clone(),
                 layers: plan.layers.clone(),
+                train: plan.on.clone(),
                 confirmed,
                 order: Order { who: model.setup.who.clone(), when: model.now, why },
             }))]

@@ -1,6 +1,6 @@
 //! What the keys do while no dialog and no input line is open: moving about, choosing what is shown, ordering.
 
-use super::{dialog, keep_selection, say};
+use super::{dialog, keep_selection, replay, say};
 use crate::cockpit::command;
 use crate::cockpit::keymap::Action;
 use crate::cockpit::message::Command;
@@ -15,6 +15,9 @@ use crate::core::verb::FlagSetting;
 
 /// Carries out an action.
 pub fn act(model: &mut Model, action: Action) -> Vec<Command> {
+    if let Some(seek) = replay::seek(model, action) {
+        return vec![Command::Seek(seek)];
+    }
     if let Some(want) = command::want_of(action) {
         return dialog::order(model, &want, None, None);
     }
@@ -76,6 +79,9 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Command> {
             return vec![Command::Reread];
         }
         Action::Script => return script(model),
+        Action::MinuteBack | Action::MinuteOn | Action::Speed => {
+            say(model, Role::Dim, crate::text!("only a replay can be gone about in"));
+        }
         Action::Copy => return copy(model),
         Action::Save => return vec![Command::Save(String::new())],
         Action::Redraw => return vec![Command::Redraw],
@@ -89,6 +95,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Command> {
         | Action::Undo
         | Action::Retry
         | Action::Start
+        | Action::TakeOver
         | Action::Restart => {}
     }
     Vec::new()
@@ -144,9 +151,22 @@ fn open(model: &mut Model) -> Vec<Command> {
             model.tree.toggle_selected();
         }
         Pane::Flags => return flip(model),
-        Pane::Checklist | Pane::History | Pane::Help => {}
+        // One train with its services; Esc goes back to the list.
+        Pane::History => model.alone = !model.alone && model.shown().history.as_ref().is_some_and(|h| !h.is_empty()),
+        Pane::Checklist => return accept(model),
+        Pane::Help => {}
     }
     Vec::new()
+}
+
+/// Enter on a check that asks: go on in spite of it.
+fn accept(model: &mut Model) -> Vec<Command> {
+    let shown = model.shown();
+    let check = shown.train.as_ref().and_then(|train| status::checks(train).get(model.check)?.check.clone());
+    match check {
+        Some(check) => dialog::order(model, &Want::Accept(check), None, None),
+        None => Vec::new(),
+    }
 }
 
 /// Enter on a flag turns it around: what is on (or anything but off) goes off, what is off goes on.
@@ -247,6 +267,10 @@ pub fn step(model: &mut Model, action: Action) {
         Pane::Flags => {
             let count = model.shown().flags.iter().filter(|f| model.lets_through(&f.key)).count();
             model.flag = moved(model.flag, action, half, false).min(count.saturating_sub(1));
+        }
+        Pane::Checklist => {
+            let count = model.shown().train.as_ref().map_or(0, |train| train.checks.len());
+            model.check = moved(model.check, action, half, false).min(count.saturating_sub(1));
         }
         pane => {
             let upside_down = pane == Pane::Events;

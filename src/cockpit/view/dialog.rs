@@ -31,6 +31,7 @@ pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect, open: &Dialog) {
                 Scope::One => crate::text!("{mark} only {}", plan.subject),
                 Scope::Downstream => crate::text!("{mark} {} and what is built on it", plan.subject),
                 Scope::Wave(w) => crate::text!("{mark} wave {w} and later"),
+                Scope::All if plan.on.is_some() => crate::text!("{mark} the whole train"),
                 Scope::All => crate::text!("{mark} everything that moved"),
             };
             let hint = if on { "   up/down changes" } else { "" };

@@ -9,6 +9,7 @@ use crate::cockpit::keymap::Action;
 use crate::cockpit::model::{Model, Pane};
 use crate::cockpit::plan::refused;
 use crate::cockpit::theme::Role;
+use crate::core::snapshot::Mode as Ground;
 
 /// Draws the row.
 pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
@@ -47,11 +48,23 @@ pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
         &[(Action::Filter, "filter"), (Action::CommandLine, "command"), (Action::PaneHelp, "help")];
     // Help is always there; the rest gives way from the right.
     let keys = &model.setup.keymap;
+    let replay: &[(Action, &str)] = &[
+        (Action::Freeze, "play"),
+        (Action::MinuteBack, "minute back"),
+        (Action::MinuteOn, "on"),
+        (Action::Speed, "speed"),
+    ];
+    let replays = matches!(model.live.mode, Ground::Replay(_));
+    let verbs = if replays { replay } else { verbs };
     let help = keys.of(Action::PaneHelp).into_iter().find(|k| k == "?").unwrap_or_else(|| keys.hint(Action::PaneHelp));
     let tail = [(Role::Key, help), (Role::Dim, " help ".to_owned())];
     let tail_width: u16 = tail.iter().map(|p| width(&p.1)).sum();
     let room = Rect { width: area.width.saturating_sub(tail_width + 1), ..area };
     let mut x = area.x + 1;
+    if replays {
+        let sides = format!("{}{}", ink.g.more_left, ink.g.more_right);
+        x = ink.parts(room, x, area.y, &[(Role::Key, &sides), (Role::Dim, " one input  ")]);
+    }
     let all = verbs.iter().chain(general).chain(last).filter(|(a, _)| *a != Action::PaneHelp);
     for (action, word) in all {
         // A letter is easier to remember than a pane's number.

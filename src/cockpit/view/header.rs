@@ -10,7 +10,8 @@ use crate::cockpit::ink::{Ink, width};
 use crate::cockpit::model::Model;
 use crate::cockpit::status;
 use crate::cockpit::theme::Role;
-use crate::core::snapshot::{Link, Mode, Snapshot, WriteMode};
+use crate::core::snapshot::train::BACK_WITHIN;
+use crate::core::snapshot::{Conductor, Link, Mode, Snapshot, TrainShown, WriteMode};
 use crate::core::workload::UndoPath;
 use crate::engine::freshness::OLD;
 
@@ -41,7 +42,8 @@ pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect, short: bool) {
     ink.right(first, x, area.y, &parts);
     let second = Rect { y: area.y + 1, height: 1, ..area };
     let x = state(model, ink, second, area.x + 1, &s, true);
-    ink.right(second, x + 2, second.y, &[undo(&s)]);
+    let right = s.train.as_ref().and_then(|train| taking_back(train, model)).unwrap_or_else(|| undo(&s));
+    ink.right(second, x + 2, second.y, &[right]);
 }
 
 fn place(ink: &mut Ink<'_>, area: Rect, x: u16, s: &Snapshot) -> u16 {
@@ -56,7 +58,16 @@ fn place(ink: &mut Ink<'_>, area: Rect, x: u16, s: &Snapshot) -> u16 {
     if let Some(release) = &s.release {
         x = ink.put(area, x, area.y, "  ", Role::Text);
         x = ink.put(area, x, area.y, release, Role::Title);
-        x = ink.put(area, x, area.y, "  by hand", Role::Dim);
+        if s.train.is_none() && !matches!(s.mode, Mode::Replay(_)) {
+            x = ink.put(area, x, area.y, "  by hand", Role::Dim);
+        }
+    } else if let Some(train) = &s.train {
+        x = ink.put(area, x, area.y, "  ", Role::Text);
+        x = ink.put(area, x, area.y, &train.plan.release, Role::Title);
+    }
+    if let Some(train) = &s.train {
+        let role = if train.active() { Role::Accent } else { Role::Dim };
+        x = ink.put(area, x, area.y, &format!("  {}", train.id()), role);
     }
     x
 }
@@ -76,6 +87,7 @@ fn badges(model: &Model, s: &Snapshot) -> Vec<(Role, String)> {
             let behind = model.live.seq.saturating_sub(s.seq);
             vec![(Role::Badge, format!("{} FROZEN", g.paused)), (Role::Dim, format!(" {behind} newer"))]
         }
+        _ if matches!(s.mode, Mode::Replay(_)) => vec![(Role::Badge, format!("{} REPLAY", g.arrow))],
         // Its age is told as the bound that holds while it is live: a number that ticks would be written for ever.
         Link::Live => {
             // Of a rehearsal too: so many seconds of whoever looks at it, however fast its own time runs.
@@ -113,6 +125,9 @@ fn state(model: &Model, ink: &mut Ink<'_>, area: Rect, x: u16, s: &Snapshot, cou
         _ => (format!("{} {}", o.glyph, o.word), o.role),
     };
     let mut x = ink.put(area, x, area.y, &head, role);
+    if let Some(train) = s.active_train() {
+        return of_train(model, ink, area, x, train, counts);
+    }
     if let (Some(wave), true) = (o.wave, s.waves > 0) {
         x = ink.put(area, x, area.y, &format!("  wave {}/{}", wave_number(s, wave), wave_count(s)), Role::Text);
     }
@@ -139,6 +154,55 @@ fn state(model: &Model, ink: &mut Ink<'_>, area: Rect, x: u16, s: &Snapshot, cou
         x = ink.put(area, x, area.y, &format!("  ordered: {what}{more}"), Role::Accent);
     }
     x
+}
+
+/// The wave, how long it has been under way, when it is likely to be through, and who conducts.
+fn of_train(model: &Model, ink: &mut Ink<'_>, area: Rect, x: u16, train: &TrainShown, all: bool) -> u16 {
+    let expand = u16::from(train.plan.waves.first().is_some_and(|w| w.expand));
+    let (wave, waves) = (train.wave + 1 - expand, train.waves.saturating_sub(expand));
+    let mut x = ink.put(area, x, area.y, &format!("  wave {wave}/{waves}"), Role::Text);
+    let conductor = match &train.conductor {
+        Conductor::Nobody => Some((Role::Bad, "  NOBODY CONDUCTS".to_owned())),
+        Conductor::Silent(who, since) => {
+            Some((Role::Bad, format!("  {who} SILENT {}", status::ago(model.now.duration_since(*since)))))
+        }
+        // Who does matters least of all where there is little room, and nothing matters more than an undo's countdown.
+        Conductor::Works(who) => (all && (model.size.0 >= 100 || taking_back(train, model).is_none()))
+            .then(|| (Role::Dim, format!("  conductor: {who}"))),
+        Conductor::Unknown => all.then(|| (Role::Dim, "  conductor: unknown".to_owned())),
+    };
+    let loud = conductor.as_ref().is_some_and(|(role, _)| *role == Role::Bad);
+    if loud && let Some((role, text)) = &conductor {
+        x = ink.put(area, x, area.y, text, *role);
+    }
+    if let Some(elapsed) = train.elapsed(model.now) {
+        x = ink.put(area, x, area.y, &format!("  {}", status::clock(elapsed)), Role::Dim);
+    }
+    if let Some(eta) = train.eta().filter(|_| all && !train.held) {
+        let zoned = eta.to_zoned(model.setup.zone.clone());
+        let eta = strtime::format("%H:%M", &zoned).unwrap_or_default();
+        x = ink.put(area, x, area.y, &format!("  eta {eta}"), Role::Dim);
+    }
+    if !loud && let Some((role, text)) = conductor {
+        x = ink.put(area, x, area.y, &text, role);
+    }
+    if let Some(what) = model.under_way.values().next() {
+        x = ink.put(area, x, area.y, &format!("  ordered: {what}"), Role::Accent);
+    }
+    x
+}
+
+/// How the taking back of a train goes: a countdown to the time within which its traffic is to be back, then how long it took.
+fn taking_back(train: &TrainShown, model: &Model) -> Option<(Role, String)> {
+    let most = BACK_WITHIN.as_secs();
+    if let Some(recovered) = train.recovered {
+        let took = recovered.duration_since(train.detected.or(train.decided)?).as_secs().max(0);
+        let role = if took > most { Role::Warn } else { Role::Dim };
+        return Some((role, format!("traffic back in {took} s ")));
+    }
+    let since = train.taking_back_for(model.now)?.as_secs();
+    let role = if since > most { Role::Bad } else { Role::Warn };
+    Some((role, format!("undoing: {since} s of {most} ")))
 }
 
 /// The number of a wave as people count: an expand wave is 0, else the first is 1.

@@ -6,7 +6,6 @@ use super::{first_row, frame};
 use crate::cockpit::ink::Ink;
 use crate::cockpit::keymap::Group;
 use crate::cockpit::model::{Model, Pane};
-use crate::cockpit::status;
 use crate::cockpit::theme::Role;
 
 /// A line of the help: indented text by role.
@@ -85,27 +84,4 @@ fn legend(ink: &Ink<'_>) -> Vec<Row> {
         rows.push(vec![(role, format!("  {glyph}              ")), (Role::Text, text.to_owned())]);
     }
     rows
-}
-
-/// The panes that come with trains.
-pub fn later(model: &Model, ink: &mut Ink<'_>, area: Rect, pane: Pane) {
-    let inner = frame(model, ink, area, pane, "", &[]);
-    let s = model.shown();
-    let o = status::overall(&s, ink.g);
-    let lines = match pane {
-        Pane::Checklist => [
-            "The checklist comes with trains: pre-flight, policies, waivers, rollback readiness.",
-            "Until then orders are by hand, and marked UNVERIFIED.",
-        ],
-        _ => [
-            "The history comes with trains: deployments, lead time, failures, time to recover.",
-            "Until then the events (4) tell what happened since this screen was opened.",
-        ],
-    };
-    for (line, y) in lines.iter().zip(inner.top()..inner.bottom()) {
-        ink.put(inner, inner.x + 1, y, line, Role::Dim);
-    }
-    if inner.height > 3 {
-        ink.put(inner, inner.x + 1, inner.y + 3, &format!("{} {}", o.glyph, o.word), o.role);
-    }
 }

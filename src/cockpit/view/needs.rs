@@ -68,7 +68,9 @@ pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
         return;
     }
     let moving = s.services.iter().find(|x| status::in_flight(x));
+    let waits = s.active_train().map(|train| &train.waits).filter(|waits| !waits.is_empty());
     let text = match moving {
+        _ if waits.is_some() => format!("the train waits for {}", waits.map_or("", |w| w.as_str())),
         Some(x) if !x.waits_for.is_empty() => format!("next: {}: {}", x.name, x.waits_for),
         _ => "nothing needs you".to_owned(),
     };
@@ -82,7 +84,7 @@ fn hands(model: &Model, mode: &Mode, write: WriteMode) -> String {
         Mode::Rehearsal { scripted: false, .. } if write != WriteMode::ReadOnly => {
             format!("{} lets the script drive ", model.setup.keymap.hint(Action::Script))
         }
-        Mode::Rehearsal { .. } | Mode::Live => String::new(),
+        Mode::Rehearsal { .. } | Mode::Live | Mode::Replay(_) => String::new(),
     }
 }
 

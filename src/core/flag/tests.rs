@@ -57,12 +57,12 @@ fn a_flip_sets_two_fields() {
     let before = definition(flag("off", json!({})));
     let on = flip(&before, "ledger_nullable", FlagSetting::On).unwrap();
     assert_eq!(on.definition.1, flag("on", json!({})));
-    assert_eq!((on.before, on.after), (Now::Set(FlagSetting::Off), FlagSetting::On));
+    assert_eq!((on.before, on.after), (Now::Set(FlagSetting::Off), Now::Set(FlagSetting::On)));
     let share = flip(&before, "ledger_nullable", FlagSetting::Percent(5)).unwrap();
     assert_eq!(share.definition.1, flag("off", json!({"fractional": [["on", 5], ["off", 95]]})));
     let all = flip(&before, "ledger_nullable", FlagSetting::Percent(100)).unwrap();
     assert_eq!(all.definition.1, flag("on", json!({})));
-    assert_eq!(all.after, FlagSetting::On);
+    assert_eq!(all.after, Now::Set(FlagSetting::On));
 }
 
 #[test]
@@ -231,7 +231,7 @@ flags:
 #[test]
 fn a_yaml_file_keeps_its_comments_and_layout() {
     let (flip, after) = flip_text(YAML, "ledger_nullable", FlagSetting::On).unwrap();
-    assert_eq!((flip.before, flip.after), (Now::Rules, FlagSetting::On));
+    assert_eq!((flip.before, flip.after), (Now::Rules, Now::Set(FlagSetting::On)));
     let rules =
         "targeting:\n      if:\n      - ends_with: [{var: email}, '@payments.example']\n      - on\n      - off\n";
     let expected = YAML.replace("defaultVariant: off ", "defaultVariant: \"on\" ").replace(rules, "targeting: {}\n");

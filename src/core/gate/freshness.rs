@@ -12,13 +12,15 @@ const SPAN: Duration = Duration::from_secs(300);
 /// The scrape interval that is assumed while none was counted.
 pub const SCRAPE_ASSUMED: Duration = Duration::from_secs(60);
 
-/// Two queries about the series behind another query.
+/// Queries about the series behind another query.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Freshness {
     /// Answers with the seconds since the newest scrape; empty when nothing was scraped for five minutes.
     pub age: String,
     /// Answers with the number of scrapes in the last five minutes.
     pub scrapes: String,
+    /// The same of the last minute.
+    pub scrapes_last_minute: String,
 }
 
 impl Freshness {
@@ -32,6 +34,7 @@ impl Freshness {
         Some(Self {
             age: format!("time() - max({})", union(&|s| format!("timestamp({s})"))),
             scrapes: format!("max({})", union(&|s| format!("count_over_time({s}[{}s])", SPAN.as_secs()))),
+            scrapes_last_minute: format!("max({})", union(&|s| format!("count_over_time({s}[60s])"))),
         })
     }
 }

@@ -18,22 +18,29 @@ pub struct Finding {
     pub why: Text,
     /// About how many more requests would decide it.
     pub needed: Option<u64>,
+    /// True when nothing is wrong: only time is missing.
+    pub waits: bool,
 }
 
 impl Finding {
     /// A fail.
     pub fn fail(cause: Cause, why: Text) -> Self {
-        Self { verdict: Verdict::Fail, cause: Some(cause), why, needed: None }
+        Self { verdict: Verdict::Fail, cause: Some(cause), why, needed: None, waits: false }
     }
 
     /// Neither good nor bad.
     pub fn inconclusive(why: Text) -> Self {
-        Self { verdict: Verdict::Inconclusive, cause: None, why, needed: None }
+        Self { verdict: Verdict::Inconclusive, cause: None, why, needed: None, waits: false }
+    }
+
+    /// Not decided yet, by somebody who is still measuring.
+    pub fn running(why: Text) -> Self {
+        Self { waits: true, ..Self::inconclusive(why) }
     }
 
     /// Nothing to judge by.
     pub fn no_data(why: Text) -> Self {
-        Self { verdict: Verdict::NoData, cause: None, why, needed: None }
+        Self { verdict: Verdict::NoData, cause: None, why, needed: None, waits: false }
     }
 }
 

@@ -90,7 +90,8 @@ impl Judgement {
         self.estimated
     }
 
-    /// True when nothing is wrong: the first window after a change is not full yet.
+    /// True when nothing is wrong and only time is missing: the first window after a change is not full yet, or an analysis of
+    /// the controller still runs.
     pub fn settling(&self) -> bool {
         self.settling
     }
@@ -108,6 +109,11 @@ impl Judgement {
     /// True when that was too long: the canary is to be aborted, and the train needs a person.
     pub fn blind_too_long(&self) -> bool {
         self.blind_spent
+    }
+
+    /// True when the controller could not measure and has taken the canary back by itself: nothing is left to approve.
+    pub fn aborted(&self) -> bool {
+        self.aborted
     }
 
     /// The numbers of the error rule; none where nothing could be measured.

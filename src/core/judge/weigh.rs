@@ -46,6 +46,7 @@ impl Judge {
         } else {
             (out.verdict, out.why) = (Verdict::Pass, good);
         }
+        out.settling |= findings.iter().all(|f| f.waits);
         out.settling &= out.verdict != Verdict::Fail && out.verdict != Verdict::Pass;
         if counts {
             let traffic = self.flight.as_ref().is_some_and(|f| f.weight > 0.0);
@@ -83,7 +84,7 @@ impl Judge {
             let why = text!("{}: {}", report.name, report.why);
             findings.push(match report.word {
                 Word::Pass => continue,
-                Word::Running => Finding::inconclusive(text!("{} still runs", report.name)),
+                Word::Running => Finding::running(text!("{} still runs", report.name)),
                 Word::Inconclusive => Finding::inconclusive(why),
                 Word::NoData => Finding::no_data(why),
                 Word::Fail => Finding::fail(report.cause, why),
@@ -119,6 +120,8 @@ impl Judge {
                 flight.healthy_since = None;
                 let since = *flight.unhealthy_since.get_or_insert(at);
                 let ill = at.saturating_sub(since);
+                // Pods need a while to come up, and a backlog to be worked off.
+                out.settling = at.saturating_sub(flight.since) < window;
                 let lags = why.starts_with("lag");
                 findings.push(if lags && ill >= window {
                     Finding::fail(Cause::Performance, text!("{why} for {} s", ill.as_secs()))

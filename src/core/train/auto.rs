@@ -14,8 +14,8 @@ use crate::core::text::Text;
 use crate::core::verdict::Verdict;
 use crate::text;
 
-/// The conductor's own orders have this bit, people's have not.
-const OWN: u64 = 1 << 63;
+/// The conductor's own orders have this bit, people's have not. The highest that a JSON number holds wherever it goes.
+const OWN: u64 = 1 << 52;
 
 /// How often an order that has not come back is made again.
 const AGAIN: u64 = 1_000;
@@ -28,9 +28,12 @@ pub fn is_own(id: u64) -> bool {
     id & OWN != 0
 }
 
+/// Bits that count how often an order of one kind was made about one thing.
+const COUNT: u32 = 24;
+
 /// The number of an order of the conductor's own: what kind, about which service, and how often.
-fn own(kind: u64, about: u64, count: u64) -> u64 {
-    OWN | (kind & 0xff) << 48 | (about & 0xffff) << 24 | count & 0xff_ffff
+pub(super) fn own(kind: u64, about: u64, count: u64) -> u64 {
+    OWN | (kind & 0xff) << 40 | (about & 0xffff) << COUNT | count & ((1 << COUNT) - 1)
 }
 
 fn order(state: &mut State, out: &mut Out, id: u64, want: Want, why: Text) {
@@ -38,7 +41,8 @@ fn order(state: &mut State, out: &mut Out, id: u64, want: Want, why: Text) {
         return;
     }
     let Some(when) = out.wall() else { return };
-    let intent = Intent { id, order: Order { who: text!("conductor"), when, why }, want };
+    let epoch = Some(state.memory.epoch.clone()).filter(|_| !state.plan.broken(Mutant::OrderWithoutEpoch));
+    let intent = Intent { id, epoch, order: Order { who: text!("conductor"), when, why }, want };
     if state.plan.broken(Mutant::EffectBeforeIntent) {
         orders::take(state, out, &intent);
     }
@@ -48,13 +52,14 @@ fn order(state: &mut State, out: &mut Out, id: u64, want: Want, why: Text) {
 
 /// How often an order of this kind about this has been made: a new occasion is a new order.
 fn count(state: &State, kind: u64, about: u64) -> u64 {
-    let of = own(kind, about, 0) >> 24;
-    state.memory.taken.iter().filter(|id| **id >> 24 == of).count() as u64
+    let of = own(kind, about, 0) >> COUNT;
+    state.memory.taken.iter().filter(|id| **id >> COUNT == of).count() as u64
 }
 
 const UNDO: u64 = 1;
 const HOLD: u64 = 2;
 const ABORT: u64 = 3;
+pub(super) const BOUNDARY: u64 = 4;
 
 fn hold(state: &mut State, out: &mut Out, about: u64, why: HoldFor, says: Text) {
     if state.memory.holds.iter().any(|h| h.why == why) {
@@ -178,23 +183,29 @@ fn flag_first(state: &mut State, out: &mut Out, why: &Text) -> bool {
     state.memory.flags[f].failing < state.plan.times.flag_step
 }
 
+/// True while something waits for the verdict on this service: its own way, or a flag on its ramp that lists it.
+fn judged(state: &State, id: ServiceId) -> bool {
+    let stage = state.memory.services[usize::from(id)].stage;
+    let flagged = || {
+        let mut flags = state.plan.flags.iter().zip(&state.memory.flags);
+        state.memory.phase == Phase::Flags && flags.any(|(p, f)| f.ramp < 4 && p.services.contains(&id))
+    };
+    matches!(stage, Stage::Stepping | Stage::Baking) || stage == Stage::Done && flagged()
+}
+
 /// What cannot be judged.
 fn unsure(state: &mut State, out: &mut Out) {
     // A gate that decides nothing any more holds nothing any more.
-    let (memory, plan) = (&mut state.memory, &state.plan);
-    let flags = memory.phase == Phase::Flags;
-    let services = &memory.services;
-    memory.holds.retain(|h| match h.why {
-        HoldFor::NoData(s) | HoldFor::Inconclusive(s) => {
-            let listed = flags && plan.flags.iter().any(|f| f.services.contains(&s));
-            let judged = matches!(
-                services[usize::from(s)].stage,
-                Stage::Stepping | Stage::Baking | Stage::Aborting | Stage::Aborted
-            );
-            judged || listed
-        }
-        _ => true,
-    });
+    let aborted = |state: &State, s: ServiceId| {
+        matches!(state.memory.services[usize::from(s)].stage, Stage::Aborting | Stage::Aborted)
+    };
+    let over = |state: &State, why: HoldFor| match why {
+        HoldFor::NoData(s) | HoldFor::Inconclusive(s) => !judged(state, s) && !aborted(state, s),
+        _ => false,
+    };
+    let mut holds = std::mem::take(&mut state.memory.holds);
+    holds.retain(|h| !over(state, h.why));
+    state.memory.holds = holds;
     if let Some(f) = (state.memory.phase == Phase::Flags).then(|| super::flags::astray(state)).flatten() {
         let key = &state.plan.flags[usize::from(f)].key;
         let says = text!("another hand set {key} to something that is not on its way");
@@ -218,10 +229,7 @@ fn unsure(state: &mut State, out: &mut Out) {
             }
             continue;
         }
-        let flagged = state.memory.phase == Phase::Flags
-            && state.plan.flags.iter().zip(&state.memory.flags).any(|(p, f)| f.ramp < 4 && p.services.contains(&id));
-        let judged = matches!(m.stage, Stage::Stepping | Stage::Baking) || flagged && m.stage == Stage::Done;
-        if !judged {
+        if !judged(state, id) {
             continue;
         }
         let name = state.plan.service(id).name.clone();

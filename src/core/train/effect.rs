@@ -422,7 +422,9 @@ pub enum Effect {
     Revert(u64, Vec<ServiceId>),
     /// Suspend automated sync for a service: git still says NEW.
     SuspendSync(u64, ServiceId),
-    /// Make this order durable; it comes back as [`super::event::Event::Ordered`].
+    /// Make this order durable, under the test that the status bears its epoch ([`Intent::epoch`]); it comes back as
+    /// [`super::event::Event::Ordered`]. Where that test fails it is dropped: another conductor has taken over, or the first status
+    /// of this one is still on its way, and the order is asked for again a second later.
     Order(Intent),
     /// Make the journal durable up to this entry.
     Keep(u64),

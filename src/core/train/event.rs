@@ -126,7 +126,7 @@ pub struct Reading {
     pub steps: u32,
     /// Why it pauses.
     pub pause: Option<Pause>,
-    /// Share of traffic on `current` while that is not stable, percent.
+    /// Share of traffic on anything but the stable version, percent; 0 only when none can reach it.
     pub weight: u8,
     /// `status.abort`.
     pub aborted: bool,
@@ -293,8 +293,14 @@ pub struct Fact {
 /// What a person, or the conductor itself, ordered; durable before its first effect.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Intent {
-    /// Names it. The conductor's own ones follow from what they are about, so that two conductors make one.
+    /// Names it; below 2^52 for people's, so that a JSON number holds it whole wherever it goes. The conductor's own ones follow
+    /// from what they are about, so that two conductors make one ([`super::auto::is_own`]).
     pub id: u64,
+    /// For the conductor's own ones the epoch, number and holder, under which it was decided: such an order is made durable under
+    /// the test that the status bears this very one (`core::release::order`), also when it comes from a file. Else a conductor that stood still would
+    /// decide by what it alone saw. None for a person's: their word always counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<(u64, Text)>,
     /// Who, when, why.
     pub order: Order,
     /// What.

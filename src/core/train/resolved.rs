@@ -198,6 +198,14 @@ pub struct Times {
     pub undo_patience: u64,
     /// How long a deploy may take to be taken up before a person is told.
     pub deploy_patience: u64,
+    /// How long everything must stay back before a train counts as rolled back: a GitOps controller reverts an undo some
+    /// seconds after it.
+    #[serde(default = "settle")]
+    pub settle: u64,
+}
+
+fn settle() -> u64 {
+    Times::default().settle
 }
 
 impl Default for Times {
@@ -213,6 +221,7 @@ impl Default for Times {
             write: 10_000,
             undo_patience: 300_000,
             deploy_patience: 600_000,
+            settle: 10_000,
         }
     }
 }

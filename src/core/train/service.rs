@@ -295,9 +295,10 @@ fn next_wave(state: &mut State, out: &mut Out) {
 /// A train caught inside a freeze holds at the boundary of its wave. Its number follows from the wave.
 fn boundary(state: &mut State, out: &mut Out, why: &Text) {
     let Some(when) = out.wall() else { return };
-    let id = (1 << 63) | (4 << 48) | u64::from(state.memory.wave);
+    let id = super::auto::own(super::auto::BOUNDARY, state.memory.wave.into(), 0);
     let order = Order { who: text!("conductor"), when, why: why.clone() };
-    let intent = Intent { id, order, want: Want::Hold(None, HoldFor::Boundary) };
+    let epoch = Some(state.memory.epoch.clone());
+    let intent = Intent { id, epoch, order, want: Want::Hold(None, HoldFor::Boundary) };
     if !state.memory.taken.contains(&id) {
         orders::take(state, out, &intent);
     } else if !state.memory.holds.iter().any(|h| h.id == id) {

@@ -481,6 +481,13 @@ impl State {
         m.undo.is_some() && m.services.iter().any(|s| s.stage == Stage::Failed || s.outside.is_some() && !s.touched)
     }
 
+    /// True while a version that was found bad, or that a person aborted, may still have traffic.
+    pub fn bad_traffic(&self) -> bool {
+        let found = |s: &ServiceMemory| s.detected.is_some() || s.abort.is_some();
+        let back = |s: &ServiceMemory| matches!(s.stage, Stage::Aborting | Stage::Undoing | Stage::Failed) && found(s);
+        self.memory.services.iter().enumerate().any(|(s, m)| back(m) && self.serves_new(s))
+    }
+
     /// True when the train or a part of it is held by order. Whether the workloads are: [`State::held`].
     pub fn hold_ordered(&self) -> bool {
         !self.memory.holds.is_empty()
@@ -560,7 +567,11 @@ impl State {
             return !r.aborted || r.weight > 0;
         }
         // A deploy may still be on its way to an object that does not bear the mark of the undo.
-        m.touched && m.stage != Stage::Waiting && r.undo.is_none() || r.current != *recorded && r.weight > 0
+        // Restored, but until its controller calls it done the pods or the route of the new version may still answer.
+        let on_its_way = matches!(m.stage, Stage::Undoing | Stage::Failed | Stage::Aborting | Stage::Aborted);
+        m.touched && m.stage != Stage::Waiting && r.undo.is_none()
+            || on_its_way && !(r.observed && r.healthy)
+            || r.weight > 0
     }
 
     /// The scope of an order to undo, as services: what it names, and all that must go with it.

@@ -58,12 +58,20 @@ pub fn step(mut state: State, role: Role<'_>, input: &Input) -> (State, Vec<Effe
     }
     state.sight.begun = true;
     state.sight.now = now;
+    if let Role::Conducting(epoch) = role
+        && state.memory.epoch.0 < epoch.number()
+        && state.memory.ended.is_none()
+    {
+        state.memory.epoch = (epoch.number(), epoch.holder().clone());
+        state.touch();
+    }
     take_in(&mut state, &mut out, input);
     if state.memory.ended.is_some() {
         keep_status(&mut state, &mut out, role);
         return (state, out.effects);
     }
-    if matches!(role, Role::Hands) && !state.memory.recorded {
+    // One service after another is read: each that has a record and no memory of it is taken up by that.
+    if matches!(role, Role::Hands) {
         preflight::adopt(&mut state);
     }
     for s in state.ids() {
@@ -85,10 +93,7 @@ pub fn step(mut state: State, role: Role<'_>, input: &Input) -> (State, Vec<Effe
     }
     if let Some(epoch) = lease {
         let (last, by) = &state.memory.epoch;
-        if *last < epoch.number() {
-            state.memory.epoch = (epoch.number(), epoch.holder().clone());
-            state.touch();
-        } else if *last > epoch.number() || by != epoch.holder() {
+        if *last > epoch.number() || by != epoch.holder() {
             let last = *last;
             preflight::used_up(&mut state, &mut out, epoch, last);
             return (state, out.effects);
@@ -162,6 +167,8 @@ fn take_in(state: &mut State, out: &mut Out, input: &Input) {
                 }
             }
             state.sight.stamped = None;
+            // Nor does it count that nothing was heard.
+            state.sight.begun_at = state.sight.now;
         }
         Event::Fact(fact) => take_fact(state, out, &fact.check, &fact.found),
         Event::Read(s, reading) => take_reading(state, out, usize::from(*s), reading),

@@ -83,7 +83,9 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        Self { state: State::new(Arc::new(plan())), now: 0, lines: Vec::new(), effects: Vec::new() }
+        let state = State::new(Arc::new(plan()));
+        let lines = vec![journal::opening(state.plan()), journal::took_up(Some(&"c1".into()), state.memory())];
+        Self { state, now: 0, lines, effects: Vec::new() }
     }
 
     fn give(&mut self, event: Event) {
@@ -107,7 +109,12 @@ impl Run {
 
     fn order(&mut self, id: u64, want: Want) {
         let when = jiff::Timestamp::from_second(1_759_320_000).unwrap();
-        self.give(Event::Ordered(Intent { id, order: Order { who: "ana".into(), when, why: Text::default() }, want }));
+        self.give(Event::Ordered(Intent {
+            id,
+            epoch: None,
+            order: Order { who: "ana".into(), when, why: Text::default() },
+            want,
+        }));
     }
 
     fn read(&mut self, service: u16, change: impl Fn(&mut Reading)) {
@@ -167,7 +174,7 @@ fn nothing_goes_forward_without_a_check_that_has_an_answer() {
     }
     run.give(Event::Tick);
     assert!(!run.effects.iter().any(|e| matches!(e, Effect::Forward(..))));
-    assert_eq!(why::train(&run.state), "the answer to WayBack(2)");
+    assert_eq!(why::train(&run.state), "what is found of way back of c");
     assert_eq!(why::people(&run.state).len(), 1, "somebody is named who can help");
     run.give(Event::Fact(Fact { check: Check::WayBack(2), found: Found::Refuse("image gone".into()) }));
     assert!(run.state.memory().ended.is_some());
@@ -189,7 +196,7 @@ fn hands_without_a_lease_take_back_and_move_nothing_forward() {
     let mut state = State::resume(run.state.plan().clone(), memory);
     let when = jiff::Timestamp::from_second(1_759_320_000).unwrap();
     let order = Order { who: "bo".into(), when, why: Text::default() };
-    let undo = Intent { id: 9, order, want: Want::Undo(Scope::All) };
+    let undo = Intent { id: 9, epoch: None, order, want: Want::Undo(Scope::All) };
     let mut effects = Vec::new();
     for event in [Event::Read(0, run.state.reading(0).unwrap().clone()), Event::Ordered(undo)] {
         let input = Input { at: At { mono: 5, wall: when }, lease: None, event };
@@ -215,9 +222,56 @@ fn a_journal_is_read_back_and_a_replay_comes_to_the_same_memory() {
     run.give(Event::Fact(Fact { check: Check::Burning(0), found: Found::Good("0.1 %".into()) }));
     run.give(Event::Tick);
     run.order(7, Want::Undo(Scope::All));
-    let again = journal::replay(run.state.plan().clone(), run.lines.iter().map(String::as_str)).unwrap();
-    assert_eq!(again.memory(), run.state.memory());
-    assert!(journal::read(3, "{").is_err_and(|why| why.contains("line 3")));
+    let again = journal::end(&run.lines).unwrap();
+    assert_eq!(format!("{again:?}"), format!("{:?}", run.state), "memory and what beside it is known");
+    let moments: Vec<_> = journal::replay(&run.lines).map(Result::unwrap).collect();
+    assert_eq!(moments.len(), run.lines.len() - 1, "one for each line but the plan");
+    assert!(moments.iter().any(|m| !m.effects.is_empty()) && moments.iter().all(|m| !m.late));
+}
+
+#[test]
+fn a_damaged_journal_says_which_line_and_what_came_before_it_is_told() {
+    let mut run = Run::new();
+    run.start();
+    let good = run.lines.clone();
+    let says = |lines: &[String]| journal::end(lines).unwrap_err().to_string();
+    let with = |n: usize, line: &str| {
+        let mut lines = good.clone();
+        lines[n] = line.to_owned();
+        lines
+    };
+    let cut = &good[9][..40];
+    assert_eq!(says(&with(9, cut)), "line 10 is cut off after 40 bytes: EOF while parsing a string");
+    assert_eq!(journal::replay(with(9, cut)).filter(|m| m.is_ok()).count(), 8, "then it ends");
+    assert!(says(&with(4, "{\"input\":}")).starts_with("line 5 is damaged at column 10: expected value"));
+    assert_eq!(says(&good[2..]), "line 1: a journal opens with the plan of its train; its first lines are missing");
+    let headless = [good[..1].to_vec(), good[2..].to_vec()].concat();
+    assert_eq!(says(&headless), "line 2: nobody has taken the train up yet; lines before this one are missing");
+    assert_eq!(says(&[]), "the journal is empty: nobody has taken the train up");
+    let other = journal::opening(&Resolved { id: "ZZZZ".into(), ..plan() });
+    assert_eq!(says(&with(5, &other)), "line 6: the plan of another train (ZZZZ), after that of QKZD");
+    let newer = good[0].replace("\"format\":1", "\"format\":2");
+    assert_eq!(says(&with(0, &newer)), "line 1: a journal of format 2; this footplate reads format 1");
+    let at = At { mono: 1, wall: jiff::Timestamp::from_second(1_759_320_000).unwrap() };
+    let strange = journal::line(&Input { at, lease: None, event: Event::Gone(3) });
+    assert_eq!(says(&with(5, &strange)), "line 6: it speaks of service number 3, and the plan has 3");
+    let blank = [good[..3].to_vec(), vec![String::new()], good[3..].to_vec()].concat();
+    assert!(journal::end(&blank).is_ok());
+}
+
+#[test]
+fn lines_of_a_conductor_that_was_taken_over_from_change_nothing() {
+    let mut run = Run::new();
+    run.start();
+    let late = run.lines.last().unwrap().clone();
+    run.lines.push(journal::opening(run.state.plan()));
+    run.lines.push(journal::took_up(Some(&"c2".into()), run.state.memory()));
+    let taken = journal::end(&run.lines).unwrap();
+    run.lines.push(late);
+    let moments: Vec<_> = journal::replay(&run.lines).map(Result::unwrap).collect();
+    let last = moments.last().unwrap();
+    assert!(last.late && last.effects.is_empty());
+    assert_eq!(format!("{:?}", last.state), format!("{taken:?}"));
 }
 
 #[test]

@@ -178,6 +178,19 @@ fn take_back(state: &mut State, out: &mut Out, s: usize) {
                 let name = &state.plan.service(id).name;
                 alarm(state, out, s, text!("{name}: git still says the new version; live state is restored over it"));
             }
+            // Whoever brings the new version back again and again would go on doing so: its traffic is taken off instead, and
+            // stays off until a person has made the source say OLD.
+            let fought = state.memory.services[s].fights > FIGHTS_MAX;
+            if let (true, true, Some(deployed)) =
+                (fought, in_flight && !r.full, state.memory.services[s].deployed.clone())
+            {
+                if !r.aborted {
+                    send(state, out, s, What::Abort, |plan| Safe::abort(plan, id, &r, &deployed, intent));
+                } else if r.undo.is_none() || r.paused {
+                    send(state, out, s, What::Mark, |plan| Safe::mark_undo(plan, id, &r, intent));
+                }
+                return;
+            }
             send(state, out, s, What::Restore, |plan| Safe::restore(plan, id, &r, intent));
         }
         Spec::Other if state.plan.broken(Mutant::RestoreOverOthers) => {
@@ -296,7 +309,8 @@ pub(super) fn alarm(state: &mut State, out: &mut Out, s: usize, what: Text) {
     out.effects.push(Effect::Alarm(id, what));
 }
 
-/// Reads everything once more: what watches may have missed must not be declared as done. True when all was read since.
+/// Reads everything once more, some time after it was back: what watches may have missed, and what another hand reverts a
+/// little later, must not be declared as done. True when all was read since.
 pub(super) fn looked(state: &mut State, out: &mut Out) -> bool {
     let now = state.sight.now;
     let Some(since) = state.sight.last_look else {
@@ -307,6 +321,10 @@ pub(super) fn looked(state: &mut State, out: &mut Out) -> bool {
         }
         return false;
     };
+    let since = since + state.plan.times.settle;
+    if now < since {
+        return false;
+    }
     let mut all = true;
     for s in state.ids() {
         let desk = &state.sight.desks[s];
@@ -349,6 +367,9 @@ pub(super) fn settle(state: &mut State, out: &mut Out) {
         });
     if !all || !flags || !down {
         state.sight.last_look = None;
+        if state.memory.recovered.take().is_some() {
+            state.touch();
+        }
         return;
     }
     if undo.whole {
@@ -362,10 +383,13 @@ pub(super) fn settle(state: &mut State, out: &mut Out) {
                 return;
             }
         }
+        if state.memory.recovered.is_none() {
+            state.memory.recovered = out.wall();
+            state.touch();
+        }
         if !looked(state, out) {
             return;
         }
-        state.memory.recovered = out.wall();
         state.memory.closing = Some(super::state::Ended::RolledBack);
     } else {
         for flag in &mut state.memory.flags {

@@ -1,7 +1,7 @@
 //! Why something waits, in one line that names what blocks it (design §5): for each service, and for the train.
 
 use super::Phase;
-use super::event::{Found, HoldFor, JobReading, Pause};
+use super::event::{Check, Found, HoldFor, JobReading, Pause};
 use super::hold;
 use super::preflight::checks;
 use super::resolved::ServiceId;
@@ -33,7 +33,7 @@ pub fn train(state: &State) -> Text {
                 m.facts.iter().find(|(_, f)| matches!(f, Found::Refuse(_) | Found::Unknown(_) | Found::Ask(_)));
             return match refused {
                 Some((check, Found::Refuse(why) | Found::Unknown(why) | Found::Ask(why))) => {
-                    text!("the pre-flight refused it ({check:?}): {why}")
+                    text!("the pre-flight refused it ({}): {why}", check.name(&state.plan))
                 }
                 _ => text!("the pre-flight did not come to an end"),
             };
@@ -64,12 +64,16 @@ pub fn train(state: &State) -> Text {
     match m.phase {
         Phase::Planned => text!("somebody to start it"),
         Phase::Preflight => {
-            let missing = checks(&state.plan).into_iter().find_map(|check| {
+            let let_pass = |check: &Check| match check {
+                Check::Policy(n) => state.sight.policies.get(usize::from(*n)).is_some_and(Option::is_some),
+                _ => false,
+            };
+            let missing = checks(&state.plan).into_iter().filter(|check| !let_pass(check)).find_map(|check| {
                 match m.facts.iter().find(|(c, _)| *c == check).map(|(_, f)| f) {
                     Some(Found::Good(_) | Found::Warn(_)) => None,
                     Some(Found::Ask(why)) if !m.accepted.contains(&check) => Some(text!("your word on this: {why}")),
-                    Some(Found::Unknown(why)) => Some(text!("{check:?}: {why}")),
-                    None => Some(text!("the answer to {check:?}")),
+                    Some(Found::Unknown(why)) => Some(text!("{}: {why}", check.name(&state.plan))),
+                    None => Some(text!("what is found of {}", check.name(&state.plan))),
                     _ => None,
                 }
             });
@@ -216,7 +220,12 @@ pub fn people(state: &State) -> Vec<Wait> {
             HoldFor::Expand => "t runs it again, or order its way back",
             HoldFor::Aborted(_) | HoldFor::Partly | HoldFor::Second(_) => "t tries it again, u undoes",
         };
-        let what = text!("held by {} ({}): {answer}", hold.who, hold.reason);
+        // What a conductor holds for is what a person must see first.
+        let what = if super::auto::is_own(hold.id) {
+            text!("{} (held): {answer}", hold.reason)
+        } else {
+            text!("held by {} ({}): {answer}", hold.who, hold.reason)
+        };
         all.push(Wait { who: who.clone(), what, left: left(hold.ms, hold.paged), service: hold.service });
     }
     for s in state.ids() {

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::config;
-use super::draft::{self, Draft, HOLD, HOLD_BY, UNDO};
+use super::draft::{self, Draft, HOLD, HOLD_BY, SKIP, UNDO};
 use super::holder::{self, Holder, Plan};
 use super::{Aim, Attempts, Facts, Next, Verb, done, refused, refused_already, wait};
 use crate::core::config_files::ConfigFiles;
@@ -14,10 +14,6 @@ use crate::core::template::RESTARTED;
 use crate::core::text::Text;
 use crate::core::verified::Verified;
 use crate::core::workload::{Related, Workload, before, container_image, observe};
-
-/// Stamp that says we set `spec.skipAnalysis`, for which version: it is taken back when that version is through, or the next
-/// one would be promoted unseen.
-const SKIP: &str = "footplate.dev/skip-analysis";
 
 /// A verb on a Canary, under way.
 #[derive(Clone, Default, Debug)]

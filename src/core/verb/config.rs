@@ -1,9 +1,8 @@
 //! The config files of a deploy: their ConfigMap is made and read back first, then the one patch that sets the image also
 //! names it in the template's volume `config`. So an undo of the template takes the config back with it (`train.md` §1).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::draft::Draft;
 use super::{Aim, Attempts, Facts, Next, refused};
 use crate::core::config_files::ConfigFiles;
 use crate::core::effect::{Change, Direction, Effect};
@@ -60,13 +59,4 @@ pub(super) fn before_patch(
             Some(attempts.send(Box::new(Effect { object: id, change, direction: Direction::Forward, says })))
         }
     }
-}
-
-/// Names the ConfigMap in the volume, under tests that it is the volume and the name that were read.
-pub(super) fn mount(d: Draft, holder: &Object, template: &Value, config: &ConfigFiles) -> Draft {
-    let Some((index, _)) = template::config_volume(template) else { return d };
-    let index = index.to_string();
-    let at = ["spec", "template", "spec", "volumes", index.as_str()];
-    let (name, field) = ([&at[..], &["name"]].concat(), [&at[..], &["configMap", "name"]].concat());
-    d.same(holder, &name).same(holder, &field).set(&field, json!(config.name().as_str()))
 }

@@ -16,6 +16,10 @@ pub const HOLD: &str = "footplate.dev/hold";
 /// Who holds and why, in words.
 pub const HOLD_BY: &str = "footplate.dev/hold-by";
 
+/// Stamp that says we set a Canary's `spec.skipAnalysis`, for which version: it is taken back when that version is through, or
+/// the next one would be promoted unseen.
+pub const SKIP: &str = "footplate.dev/skip-analysis";
+
 /// The value of a hold's stamp. By hand there is no Release to name; the time of the order tells one hold from another.
 pub fn hold_value(order: &Order) -> String {
     format!("hand/{}", order.when.as_millisecond())
@@ -66,7 +70,7 @@ impl Draft {
 
     /// Tests that a field is as it was read; absent, if it was. A field below an absent parent tests the parent: a server
     /// cannot look further.
-    pub fn same(mut self, object: &Object, path: &[&str]) -> Self {
+    pub fn same(self, object: &Object, path: &[&str]) -> Self {
         let mut at = object.whole();
         let mut depth = 0;
         while depth < path.len() {
@@ -80,8 +84,13 @@ impl Draft {
                 break;
             }
         }
-        let op = TestOperation { path: pointer(&path[..depth]), value: at.clone() };
-        let op = PatchOperation::Test(op);
+        let value = at.clone();
+        self.test(&path[..depth], value)
+    }
+
+    /// Tests that a field has this value; null: that it is not there.
+    pub fn test(mut self, path: &[&str], value: Value) -> Self {
+        let op = PatchOperation::Test(TestOperation { path: pointer(path), value });
         if !self.tests.contains(&op) {
             self.tests.push(op);
         }
@@ -99,6 +108,20 @@ impl Draft {
         let found = path.iter().try_fold(object.whole(), |at, key| at.get(key));
         if found.is_some() {
             self.changes.push(PatchOperation::Remove(RemoveOperation { path: pointer(path) }));
+        }
+        self
+    }
+
+    /// Takes annotations away, whether they are there or not: a patch that must land may not rest on what others stamped since.
+    /// Without a map on the object there is none to take.
+    pub fn unmark(mut self, object: &Object, keys: &[&str]) -> Self {
+        if object.raw("/metadata/annotations").is_none() {
+            return self;
+        }
+        for key in keys {
+            let path = ["metadata", "annotations", key];
+            self = self.set(&path, json!(""));
+            self.changes.push(PatchOperation::Remove(RemoveOperation { path: pointer(&path) }));
         }
         self
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::config;
 use super::draft::{self, Draft, HOLD, HOLD_BY, Mark, UNDO};
-use super::{Aim, Attempts, Facts, Next, done, refused, unverified, wait};
+use super::{Aim, Attempts, Facts, Next, done, refused, unverified, version, wait};
 use crate::core::config_files::ConfigFiles;
 use crate::core::effect::{Change, Direction, Effect};
 use crate::core::object::{Object, ObjectKind, ObjectRef};
@@ -140,15 +140,10 @@ impl<'a> Holder<'a> {
             d = d.stamps_as_read(self.object).same(self.object, &["spec", "paused"]);
             marks.extend([(UNDO, None), (HOLD, None), (HOLD_BY, None)]);
         }
-        let index = template::container_index(template, container)?.to_string();
-        let at = ["spec", "template", "spec", "containers", index.as_str()];
-        let field = [&at[..], &["image"]].concat();
-        let d = d
-            .marks(self.object, &marks)
-            .same(self.object, &[&at[..], &["name"]].concat())
-            .same(self.object, &field)
-            .set(&field, json!(image.as_str()));
-        let d = files.map_or(d.clone(), |files| config::mount(d, self.object, template, files));
+        let d = d.marks(self.object, &marks);
+        let config = files.map(|files| files.name().as_str());
+        let mark = template["metadata"]["annotations"][ANEW].as_str();
+        let d = version::set(d, self.object, template, container, image, config, mark);
         let also = files.map_or(Text::default(), |files| crate::text!(" and config {}", files.name()));
         let says = crate::text!("set image {image}{also}, before it {live} (recorded in {})", record.id.name);
         Some(attempts.send(d.main(self.id.clone(), Direction::Forward, says)))
@@ -156,19 +151,11 @@ impl<'a> Holder<'a> {
 
     /// Writes an annotation into the pod template, which makes new pods.
     pub(super) fn touch(&self, key: &str, value: &str, says: Text) -> Box<Effect> {
-        let notes = ["spec", "template", "metadata", "annotations"];
         let mut d = Draft::on(self.object);
         if self.id == self.aim.workload {
             d = d.stamps_as_read(self.object).same(self.object, &["spec", "paused"]);
         }
-        let template = self.template().unwrap_or(&Value::Null);
-        let d = if template["metadata"].is_null() {
-            d.set(&notes[..3], json!({"annotations": {key: value}}))
-        } else if template["metadata"]["annotations"].is_null() {
-            d.set(&notes, json!({key: value}))
-        } else {
-            d.set(&[&notes[..], &[key]].concat(), json!(value))
-        };
+        let d = version::note(d, self.template().unwrap_or(&Value::Null), key, value);
         d.main(self.id.clone(), Direction::Forward, says)
     }
 

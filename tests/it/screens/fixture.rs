@@ -245,6 +245,7 @@ pub fn rolling() -> Snapshot {
         services: services.into(),
         expand: Arc::new([("postgres".into(), "db/2025-10-02_add-ledger-nullable.sql".into())]),
         edges: edges.into(),
+        history: None,
         gates: Arc::new([
             gate("billing-api", "error-rate", 0.02, &ERRORS, Verdict::Pass),
             gate("billing-api", "p95-latency-ms", 300.0, &P95, Verdict::Pass),
@@ -299,6 +300,7 @@ pub fn rolling() -> Snapshot {
         }]),
         needs: Arc::new([]),
         gaps: Arc::new([]),
+        train: None,
     }
 }
 

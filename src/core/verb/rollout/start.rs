@@ -6,11 +6,10 @@ use super::View;
 use crate::core::config_files::ConfigFiles;
 use crate::core::effect::Direction;
 use crate::core::object::Object;
-use crate::core::template::{self, ANEW};
+use crate::core::template;
 use crate::core::text::Text;
-use crate::core::verb::config;
 use crate::core::verb::draft::{Draft, HOLD, HOLD_BY, UNDO};
-use crate::core::verb::{Attempts, Next, done, refused, unverified, wait};
+use crate::core::verb::{Attempts, Next, config, done, refused, unverified, version, wait};
 use crate::core::verified::Verified;
 use crate::core::workload::before::{self, BEFORE, SET};
 use crate::core::workload::container_image;
@@ -139,24 +138,9 @@ impl Start {
 
     /// The changes of the template, under tests that they hit the container that was meant.
     fn deploy(&self, d: Draft, holder: &Object, template: &Value, wanted: Wanted<'_>) -> Draft {
-        let Wanted { image, container, config: files } = wanted;
-        let Some(index) = template::container_index(template, container) else { return d };
-        let index = index.to_string();
-        let at = ["spec", "template", "spec", "containers", index.as_str()];
-        let name = [&at[..], &["name"]].concat();
-        let field = [&at[..], &["image"]].concat();
-        let d = d.same(holder, &name).same(holder, &field).set(&field, json!(image.as_str()));
-        let d = files.map_or(d.clone(), |files| config::mount(d, holder, template, files));
-        let notes = ["spec", "template", "metadata", "annotations"];
-        let note = [&notes[..], &[ANEW]].concat();
-        let Some(mark) = &self.anew else { return d.clear(holder, &note) };
-        if template["metadata"].is_null() {
-            return d.set(&notes[..3], json!({"annotations": {ANEW: mark}}));
-        }
-        if template["metadata"]["annotations"].is_null() {
-            return d.set(&notes, json!({ANEW: mark}));
-        }
-        d.set(&note, json!(mark))
+        let Wanted { image, container, config } = wanted;
+        let config = config.map(|files| files.name().as_str());
+        version::set(d, holder, template, container, image, config, self.anew.as_deref())
     }
 }
 

@@ -1,0 +1,177 @@
+//! From a manifest to a recorded train: what `start` without a service and `run` have in common. Choosing a place and asking
+//! the person is done here; what a train is made of is `engine::depart`'s.
+
+use std::path::Path;
+
+use super::console::Console;
+use super::failure::{Failure, FailureKind};
+use super::ordering::{answer, journal, who};
+use super::place::{Strictness, Target, may_write, resolve};
+use super::{Global, Wiring};
+use crate::core::confirm::{Answer, Confirm, Order, Question};
+use crate::core::effect::Direction;
+use crate::core::manifest::Environment;
+use crate::core::object::{Object, ObjectKind};
+use crate::core::release::Release;
+use crate::core::repository::Repository;
+use crate::core::text::Text;
+use crate::engine::act::Driver;
+use crate::engine::depart::{self, Files};
+use crate::engine::look::{interest, look};
+use crate::ports::{FaultKind, Repo};
+use crate::text;
+
+/// How a person answers the question of a start.
+#[derive(Clone, Debug, Default)]
+pub struct Word {
+    /// Yes to a plain question.
+    pub yes: bool,
+    /// What was typed.
+    pub confirm: Option<String>,
+    /// The command itself is the word: `run --env E` names the environment.
+    pub named: bool,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A place with its environment, resolved for a train.
+pub struct Platform {
+    /// Where.
+    pub target: Target,
+    /// The environment.
+    pub environment: Environment,
+}
+
+/// Finds the place of a train: a manifest without errors, an environment, and leave to write.
+pub fn platform(
+    manifest: Option<&Path>,
+    what: &str,
+    global: &Global,
+    wiring: &Wiring,
+    console: &Console,
+) -> Result<Platform, Failure> {
+    let target = resolve(manifest, Strictness::Must, global, wiring, console)?;
+    may_write(&target.scope.place, Direction::Forward, what)?;
+    let named = target.scope.place.environment.clone();
+    let environment = named.and_then(|name| target.environments.iter().find(|e| e.name == name).cloned());
+    let Some(environment) = environment else {
+        let known: Vec<&str> = target.environments.iter().map(|e| e.name.as_str()).collect();
+        let hint = if known.is_empty() {
+            text!("write footplate.yaml with environments at the root of the repository")
+        } else {
+            text!("name one with --env: {}", known.join(", "))
+        };
+        return Err(Failure::new(FailureKind::Input, text!("{what} needs an environment"), hint));
+    };
+    Ok(Platform { target, environment })
+}
+
+/// The Releases of a place, the readable ones.
+pub async fn releases(target: &Target) -> Result<Vec<Release>, Failure> {
+    let context = target.cluster.identity().context;
+    let found = target.cluster.list(&interest(&target.scope, ObjectKind::Release)).await.map_err(|fault| {
+        let missing = fault.kind == FaultKind::NoSuchKind;
+        let mut failure = Failure::from(fault);
+        if missing {
+            failure.hint = "footplate install | kubectl apply -f -".into();
+        }
+        failure
+    })?;
+    Ok(found.iter().filter_map(|object| Release::read(object, &context, None).ok()).collect())
+}
+
+/// The one that is active; of several the oldest.
+pub fn active(releases: &[Release]) -> Option<&Release> {
+    releases.iter().filter(|r| r.active()).min_by_key(|r| (r.created, r.uid.clone()))
+}
+
+/// Records a train and answers with its Release.
+pub async fn record(
+    platform: &Platform,
+    word: &Word,
+    manifest: Option<&Path>,
+    global: &Global,
+    wiring: &Wiring,
+    console: &Console,
+) -> Result<Release, Failure> {
+    let Platform { target, environment } = platform;
+    let Target { cluster, scope, repository, .. } = target;
+    let Some(repository) = repository else {
+        return Err(Failure::new(FailureKind::Input, "a train needs a manifest", "name a release.yaml"));
+    };
+    let now = wiring.clock.now();
+    let world = look(&**cluster, scope, now).await?;
+    let files = files(repository, manifest, global, wiring)?;
+    let order = Order {
+        who: who(&cluster.identity().user),
+        when: now,
+        why: Text::scrub(word.reason.as_deref().unwrap_or_default()),
+    };
+    let departure =
+        depart::prepare(&**cluster, scope, &world, repository, environment, &files, &order).await.map_err(|wrong| {
+            let mut failure =
+                Failure::new(FailureKind::No, text!("{} cannot set off", repository.release.name), "mend these first");
+            failure.causes = wrong;
+            failure
+        })?;
+    let context = cluster.identity().context;
+    let waves = departure.frozen.resolved.waves.len();
+    let minutes = departure.frozen.estimate.div_ceil(60_000);
+    console.talk(&format!(
+        "start {} in {}: {} services, {waves} waves, about {minutes} min\n",
+        repository.release.name,
+        environment.name,
+        departure.frozen.workloads.len()
+    ));
+    let level = if environment.protected { Confirm::Type(environment.name.clone()) } else { Confirm::Yes };
+    let said = if word.named {
+        Answer::Typed(environment.name.to_string())
+    } else {
+        answer(&level, word.confirm.as_deref(), word.yes)
+    };
+    let question = Question { level, direction: Direction::Forward, targets: departure.targets(&context) };
+    let confirmed =
+        question.answer(&said, now).map_err(|refusal| Failure::new(FailureKind::Input, refusal.why, refusal.hint))?;
+    let driver = Driver {
+        cluster: std::sync::Arc::clone(cluster),
+        clock: std::sync::Arc::clone(&wiring.clock),
+        journal: journal(wiring, false, console),
+        write: scope.place.write,
+        cluster_uid: scope.cluster_uid.clone(),
+    };
+    let read = Some(departure.frozen.cluster_uid.clone());
+    let object: Object = depart::record(&driver, &departure, &confirmed, read).await?;
+    Release::read(&object, &context, None).map_err(|unfit| Failure::new(FailureKind::Outside, unfit.why, ""))
+}
+
+/// What a train takes out of the repository beside what was checked.
+pub fn files(
+    repository: &Repository,
+    manifest: Option<&Path>,
+    global: &Global,
+    wiring: &Wiring,
+) -> Result<Files, Failure> {
+    let input = |what: Text| Failure::new(FailureKind::Input, what, "");
+    let open = |repo: &dyn Repo| {
+        repo.open(manifest, global.services.as_deref()).map_err(|finding| input(finding.message.clone()))
+    };
+    let root = open(&*wiring.repo)?;
+    let read = |path: &str| -> Result<String, Failure> {
+        let raw = wiring.repo.read(&root, path).map_err(|finding| input(text!("{path}: {}", finding.message)))?;
+        String::from_utf8(raw.bytes).map_err(|_| input(text!("{path} is not UTF-8")))
+    };
+    let mut files = Files::default();
+    if let Some(path) =
+        repository.footplate.migration_job.as_ref().filter(|_| !repository.release.migrations.is_empty())
+    {
+        let text = read(&path.value)?;
+        let job = serde_yaml::from_str(&text).map_err(|why| input(text!("{}: {why}", path.value)))?;
+        files.job = Some(job);
+    }
+    for migration in &repository.release.migrations {
+        let up = migration.path.value.as_str();
+        let down = format!("{}.down.sql", up.trim_end_matches(".sql"));
+        files.scripts.push((read(up)?, read(&down)?));
+    }
+    Ok(files)
+}

@@ -1,0 +1,191 @@
+//! A rehearsal that is conducted: the train is recorded in the simulated cluster as in a real one, and the same conductor that
+//! runs real trains brings it to its end. What it does there is scored by the simulator's own knowledge.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::super::failure::{Failure, FailureKind};
+use super::super::repository;
+use super::damaged;
+use crate::core::confirm::{Answer, Confirm, Order, Question};
+use crate::core::effect::Direction;
+use crate::core::elector::Pace;
+use crate::core::release::Release;
+use crate::core::text::Text;
+use crate::core::train::Phase;
+use crate::core::train::state::Ended;
+use crate::engine::act::Driver;
+use crate::engine::conduct::{self, Handle, Office, Say};
+use crate::engine::depart::{self, Files};
+use crate::engine::look::look;
+use crate::engine::run::{Place, Systems};
+use crate::ports::{Fault, Fut, Post, Repo};
+use crate::rehearsal::clock::SharedWorld;
+use crate::rehearsal::repo::Embedded;
+use crate::rehearsal::scenario::Outcome;
+use crate::text;
+
+/// The environment of the embedded repository that rehearsals run in.
+const ENVIRONMENT: &str = "dev";
+
+/// How long a train must wait for a person before the rehearsal ends with that.
+const PERSON_AFTER: Duration = Duration::from_secs(20);
+
+/// Nobody outside listens to a rehearsal.
+struct Nobody;
+
+impl Post for Nobody {
+    fn post<'a>(&'a self, _: &'a str, _: &'a Value) -> Fut<'a, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// How often a captain tries to record a train while the server is not well.
+const TRIES: u32 = 30;
+
+/// Records the train of the embedded release; a server that is not well is asked again.
+pub(super) async fn record(place: &Place, systems: &Systems) -> Result<Release, Failure> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match try_to_record(place, systems).await {
+            Err(_) if tries < TRIES => systems.clock.sleep(Duration::from_secs(2)).await,
+            other => return other,
+        }
+    }
+}
+
+async fn try_to_record(place: &Place, systems: &Systems) -> Result<Release, Failure> {
+    let root = Embedded.open(None, None).map_err(|finding| damaged(finding.message))?;
+    let repository = repository::read(&root, Some(ENVIRONMENT), &Embedded)
+        .map_err(|findings| damaged(text!("{} findings in its own files", findings.count().0)))?;
+    let environment = repository.environment.clone().ok_or_else(|| damaged("it has no environment"))?;
+    let now = systems.clock.now();
+    let world = look(&*place.cluster, &place.scope, now).await?;
+    let order = Order { who: "scripted captain".into(), when: now, why: "a rehearsal".into() };
+    let files = files(&repository)?;
+    let departure = depart::prepare(&*place.cluster, &place.scope, &world, &repository, &environment, &files, &order)
+        .await
+        .map_err(|wrong| {
+            let mut failure = Failure::new(FailureKind::No, "the rehearsal's train cannot set off", "");
+            failure.causes = wrong;
+            failure
+        })?;
+    let context = place.cluster.identity().context;
+    let targets = departure.targets(&context);
+    let question = Question { level: Confirm::Yes, direction: Direction::Forward, targets };
+    let confirmed = question.answer(&Answer::Yes, now).map_err(|refusal| damaged(refusal.why))?;
+    let driver = Driver {
+        cluster: Arc::clone(&place.cluster),
+        clock: Arc::clone(&systems.clock),
+        journal: Arc::clone(&systems.journal),
+        write: place.scope.place.write,
+        cluster_uid: None,
+    };
+    let object = depart::record(&driver, &departure, &confirmed, None).await?;
+    Release::read(&object, &context, None).map_err(|unfit| damaged(unfit.why))
+}
+
+fn files(repository: &crate::core::repository::Repository) -> Result<Files, Failure> {
+    let root = Embedded.open(None, None).map_err(|finding| damaged(finding.message))?;
+    let read = |path: &str| -> Result<String, Failure> {
+        let raw = Embedded.read(&root, path).map_err(|finding| damaged(finding.message))?;
+        String::from_utf8(raw.bytes).map_err(damaged)
+    };
+    let mut files = Files::default();
+    if let Some(path) = &repository.footplate.migration_job {
+        files.job = Some(serde_yaml::from_str(&read(&path.value)?).map_err(damaged)?);
+    }
+    for migration in &repository.release.migrations {
+        let up = migration.path.value.as_str();
+        files.scripts.push((read(up)?, read(&format!("{}.down.sql", up.trim_end_matches(".sql")))?));
+    }
+    Ok(files)
+}
+
+/// A conductor on the simulated cluster.
+pub(super) fn conductor(place: &Place, systems: &Systems, release: &Release, me: &str) -> Handle {
+    let metrics = place.metrics.clone();
+    conduct::start(Office {
+        cluster: Arc::clone(&place.cluster),
+        namespace: place.scope.place.namespace.clone(),
+        me: Text::scrub(me),
+        write: place.scope.place.write,
+        clock: Arc::clone(&systems.clock),
+        journal: Arc::clone(&systems.journal),
+        conditions: Arc::clone(&systems.conditions),
+        metrics: Arc::new(move |_| metrics.clone()),
+        flag_file: None,
+        post: Arc::new(Nobody),
+        pace: Pace::default(),
+        only: Some(release.uid.clone()),
+    })
+}
+
+/// Waits for the end of the train; none when the conductor goes away before it.
+pub(super) async fn follow(
+    conductor: Handle,
+    place: &Place,
+    systems: &Systems,
+    world: &SharedWorld,
+    release: &Release,
+) -> Option<(Outcome, Text)> {
+    let Handle { mut views, mut lines, say, ended } = conductor;
+    let mut waits_since = None;
+    let mut said = BTreeMap::new();
+    let end = loop {
+        while let Ok(line) = lines.try_recv() {
+            let at = systems.clock.now();
+            *said.entry(line.clone()).or_insert(0u32) += 1;
+            let entry = serde_json::json!({"at": at.to_string(), "what": "conductor", "says": line});
+            let _ = systems.journal.append(entry).await;
+        }
+        let view = views.borrow_and_update().clone();
+        if let Some(train) = &view.train {
+            if let Some(ended) = train.ended {
+                break Some(match ended {
+                    Ended::Completed => (Outcome::Completed, text!("the train is through")),
+                    Ended::RolledBack => (Outcome::RolledBack, text!("everything is as it was")),
+                    Ended::Refused => {
+                        (Outcome::NeedsPerson, text!("the pre-flight refused it: {}", train.against.join("; ")))
+                    }
+                });
+            }
+            if train.phase == Phase::NeedsPerson && !train.bad_traffic {
+                let now = systems.clock.monotonic();
+                let since = *waits_since.get_or_insert(now);
+                if now.saturating_sub(since) >= PERSON_AFTER {
+                    break Some((Outcome::NeedsPerson, text!("{}: {}", train.waits, train.people.join("; "))));
+                }
+            } else {
+                waits_since = None;
+            }
+        }
+        tokio::select! {
+            biased;
+            changed = views.changed() => if changed.is_err() { break None },
+            () = systems.clock.sleep(Duration::from_secs(1)) => {}
+        }
+    };
+    let _ = say.send(Say::Leave).await;
+    let _ = ended.await;
+    note(place, world, release).await;
+    end
+}
+
+/// Tells the score when the conductor found it and when it decided, as the Release says.
+async fn note(place: &Place, world: &SharedWorld, release: &Release) {
+    let Ok(Some(object)) = place.cluster.read(&release.id).await else { return };
+    let Ok(now) = Release::read(&object, &release.id.cluster, Some(release)) else { return };
+    let Some(status) = &now.status else { return };
+    let mut world = world.lock();
+    if let Some(at) = status.detected {
+        world.detected(at);
+    }
+    if let Some(at) = status.decided {
+        world.decided(at);
+    }
+}
