@@ -91,6 +91,8 @@ impl Unread {
 
     fn orders_an_abort(&mut self) {
         self.until("billing-api");
+        // A key before the first look is whole is answered with that, not with a dialog.
+        self.until("LIVE");
         self.press(b"X");
         self.until("abort billing-api");
         std::thread::sleep(Duration::from_millis(400));
