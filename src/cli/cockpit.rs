@@ -8,8 +8,9 @@ use clap::Args;
 
 use super::console::Console;
 use super::failure::Failure;
-use super::ordering::{journal, who};
+use super::ordering::who;
 use super::place::{Strictness, Target, elsewhere, resolve};
+use super::run::office;
 use super::screen::{Opening, first_frame, show};
 use super::{Global, MetricsAt, Wiring};
 use crate::cockpit::message::ContextRow;
@@ -21,7 +22,7 @@ use crate::core::snapshot::{Place as Where, WriteMode};
 use crate::core::text::Text;
 use crate::engine::conduct::{self, Office, Say};
 use crate::engine::run::{self, Opener, Place, Systems, TakeOver};
-use crate::ports::{Clusters, Fault, Journal, Metrics};
+use crate::ports::{Clusters, Fault, Metrics};
 
 /// How long giving a Lease back may take.
 const HANDED_OVER_IN: Duration = Duration::from_secs(5);
@@ -41,8 +42,9 @@ pub struct CockpitArgs {
 pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: &Console) -> Result<(), Failure> {
     // A manifest that was named must be right; one that happens to lie here must not stand in the way at 3 a.m.
     let strictness = if args.manifest.is_some() { Strictness::Must } else { Strictness::May };
-    let Target { cluster, scope, prometheus, environments, folder, .. } =
-        resolve(args.manifest.as_deref(), strictness, global, wiring, console)?;
+    let target = resolve(args.manifest.as_deref(), strictness, global, wiring, console)?;
+    let office = office(&target, None, Pace::default(), wiring, console);
+    let Target { cluster, scope, prometheus, environments, .. } = target;
     let address = args.prometheus.as_deref().map(Text::scrub).or(prometheus);
     let user = cluster.identity().user;
     let first = Place { cluster, scope: Arc::clone(&scope), metrics: metrics(address.as_ref(), &wiring.metrics) };
@@ -61,13 +63,12 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
         })
     };
     let embedded = Embedded::default();
-    let take_over = embedded.taker(wiring, journal(wiring, true, console), folder);
     let systems = Systems {
         clock: Arc::clone(&wiring.clock),
-        journal: journal(wiring, true, console),
+        journal: Arc::clone(&office.journal),
         conditions: Arc::clone(&wiring.conditions),
         open: opener,
-        take_over: Some(take_over),
+        take_over: Some(embedded.taker(office)),
     };
     let contexts = contexts(&*wiring.clusters, &scope.place, global);
     let (painted, seen) = first_frame();
@@ -84,12 +85,9 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
 struct Embedded(Arc<Mutex<Vec<conduct::Handle>>>);
 
 impl Embedded {
-    /// Has this process conduct a train, from wherever it stands.
-    fn taker(&self, wiring: &Wiring, journal: Arc<dyn Journal>, folder: PathBuf) -> TakeOver {
-        let (clock, conditions, post) =
-            (Arc::clone(&wiring.clock), Arc::clone(&wiring.conditions), Arc::clone(&wiring.post));
-        let (metrics, flag_file) = (Arc::clone(&wiring.metrics), Arc::clone(&wiring.flag_file));
-        let (held, me) = (Arc::clone(&self.0), super::run::me(wiring));
+    /// Has this process conduct a train, from wherever it stands. Of the office everything counts but the place.
+    fn taker(&self, office: Office) -> TakeOver {
+        let held = Arc::clone(&self.0);
         Arc::new(move |place: &Place, release: &Release| {
             if place.scope.place.write != WriteMode::ReadWrite {
                 return Err(Refusal {
@@ -98,25 +96,17 @@ impl Embedded {
                     already: false,
                 });
             }
-            let (metrics, flag_file, folder) = (Arc::clone(&metrics), Arc::clone(&flag_file), folder.clone());
             let handle = conduct::start(Office {
                 cluster: Arc::clone(&place.cluster),
                 namespace: place.scope.place.namespace.clone(),
-                me: me.clone(),
                 write: place.scope.place.write,
-                clock: Arc::clone(&clock),
-                journal: Arc::clone(&journal),
-                conditions: Arc::clone(&conditions),
-                metrics: Arc::new(move |address| metrics(address).map_err(|fault| crate::text!("{fault}"))),
-                flag_file: Some(Arc::new(move |path| flag_file(&folder.join(path)))),
-                post: Arc::clone(&post),
-                pace: Pace::default(),
                 only: Some(release.uid.clone()),
+                ..office.clone()
             });
             let taken = handle.say.try_send(Say::Take).is_ok();
             held.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
             debug_assert!(taken, "an empty channel takes one word");
-            Ok(crate::text!("this cockpit conducts it as {me}"))
+            Ok(crate::text!("this cockpit conducts it as {}", office.me))
         })
     }
 

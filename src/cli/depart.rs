@@ -18,7 +18,7 @@ use crate::core::text::Text;
 use crate::engine::act::Driver;
 use crate::engine::depart::{self, Files};
 use crate::engine::look::{interest, look};
-use crate::ports::{FaultKind, Repo};
+use crate::ports::{FaultKind, Repo, Root};
 use crate::text;
 
 /// How a person answers the question of a start.
@@ -101,7 +101,9 @@ pub async fn record(
     };
     let now = wiring.clock.now();
     let world = look(&**cluster, scope, now).await?;
-    let files = files(repository, manifest, global, wiring)?;
+    let input = |what: Text| Failure::new(FailureKind::Input, what, "");
+    let root = wiring.repo.open(manifest, global.services.as_deref()).map_err(|finding| input(finding.message))?;
+    let files = files(repository, &root, &*wiring.repo).map_err(input)?;
     let order = Order {
         who: who(&cluster.identity().user),
         when: now,
@@ -145,30 +147,21 @@ pub async fn record(
 }
 
 /// What a train takes out of the repository beside what was checked.
-pub fn files(
-    repository: &Repository,
-    manifest: Option<&Path>,
-    global: &Global,
-    wiring: &Wiring,
-) -> Result<Files, Failure> {
-    let input = |what: Text| Failure::new(FailureKind::Input, what, "");
-    let open = |repo: &dyn Repo| {
-        repo.open(manifest, global.services.as_deref()).map_err(|finding| input(finding.message.clone()))
-    };
-    let root = open(&*wiring.repo)?;
-    let read = |path: &str| -> Result<String, Failure> {
-        let raw = wiring.repo.read(&root, path).map_err(|finding| input(text!("{path}: {}", finding.message)))?;
-        String::from_utf8(raw.bytes).map_err(|_| input(text!("{path} is not UTF-8")))
+///
+/// # Errors
+/// Which file cannot be used, and why.
+pub fn files(repository: &Repository, root: &Root, repo: &dyn Repo) -> Result<Files, Text> {
+    let read = |path: &str| -> Result<String, Text> {
+        let raw = repo.read(root, path).map_err(|finding| text!("{path}: {}", finding.message))?;
+        String::from_utf8(raw.bytes).map_err(|_| text!("{path} is not UTF-8"))
     };
     let mut files = Files::default();
-    if let Some(path) =
-        repository.footplate.migration_job.as_ref().filter(|_| !repository.release.migrations.is_empty())
-    {
-        let text = read(&path.value)?;
-        let job = serde_yaml::from_str(&text).map_err(|why| input(text!("{}: {why}", path.value)))?;
+    let migrations = &repository.release.migrations;
+    if let Some(path) = repository.footplate.migration_job.as_ref().filter(|_| !migrations.is_empty()) {
+        let job = serde_yaml::from_str(&read(&path.value)?).map_err(|why| text!("{}: {why}", path.value))?;
         files.job = Some(job);
     }
-    for migration in &repository.release.migrations {
+    for migration in migrations {
         let up = migration.path.value.as_str();
         let down = format!("{}.down.sql", up.trim_end_matches(".sql"));
         files.scripts.push((read(up)?, read(&down)?));

@@ -19,7 +19,6 @@ use crate::core::effect::Direction;
 use crate::core::elector::Pace;
 use crate::core::object::ObjectRef;
 use crate::core::text::Text;
-use crate::core::train::Phase;
 use crate::core::train::state::Ended;
 use crate::engine::conduct::{self, Handle, Office, Say, TrainView};
 use crate::text;
@@ -65,7 +64,6 @@ pub fn office(target: &Target, only: Option<Text>, pace: Pace, wiring: &Wiring, 
         write: target.scope.place.write,
         clock: Arc::clone(&wiring.clock),
         journal: journal(wiring, true, console),
-        conditions: Arc::clone(&wiring.conditions),
         metrics: Arc::new(move |address| metrics(address).map_err(|fault| text!("{fault}"))),
         flag_file: Some(Arc::new(move |path| flag_file(&folder.join(path)))),
         post: Arc::clone(&wiring.post),
@@ -75,7 +73,7 @@ pub fn office(target: &Target, only: Option<Text>, pace: Pace, wiring: &Wiring, 
 }
 
 /// A name that no other process has: of one machine and person there may be several.
-pub(super) fn me(wiring: &Wiring) -> Text {
+fn me(wiring: &Wiring) -> Text {
     let host = std::env::var("HOSTNAME").ok().filter(|h| !h.is_empty());
     let host = host.or_else(|| std::fs::read_to_string("/etc/hostname").ok().map(|h| h.trim().to_owned()));
     let now = wiring.clock.now().as_millisecond();
@@ -190,7 +188,7 @@ async fn follow(handle: Handle, wiring: &Wiring, console: &Console) -> Result<()
                 break ended_as(how, train);
             }
             let now = wiring.clock.monotonic();
-            if train.phase == Phase::NeedsPerson && !train.bad_traffic {
+            if train.waits_for_person() {
                 let since = *waits_since.get_or_insert(now);
                 if now.saturating_sub(since) >= PERSON_AFTER {
                     break Err(needs(train));

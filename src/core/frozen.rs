@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::train::resolved::{Kind, Resolved, ServiceId, Setting};
+use super::train::train_id;
 use crate::core::judge;
 use crate::core::object::{ObjectKind, ObjectRef};
 use crate::core::slo::{GateBy, Slo};
@@ -143,18 +144,33 @@ pub struct FreezeWindow {
 }
 
 impl Workload {
-    /// The object, in a cluster.
-    pub fn object(&self, cluster: &Text, namespace: &Text) -> ObjectRef {
-        let kind = match self.kind {
+    /// Of which kind its object is.
+    pub fn object_kind(&self) -> ObjectKind {
+        match self.kind {
             Kind::Rollout => ObjectKind::Rollout,
             Kind::Canary => ObjectKind::Canary,
             Kind::Deployment => ObjectKind::Deployment,
-        };
-        ObjectRef { cluster: cluster.clone(), kind, namespace: namespace.clone(), name: self.name.clone() }
+        }
+    }
+
+    /// The object, in a cluster.
+    pub fn object(&self, cluster: &Text, namespace: &Text) -> ObjectRef {
+        ObjectRef {
+            cluster: cluster.clone(),
+            kind: self.object_kind(),
+            namespace: namespace.clone(),
+            name: self.name.clone(),
+        }
     }
 }
 
 impl Frozen {
+    /// Names the train after the Release that it is recorded in.
+    pub fn of_release(&mut self, uid: &Text) {
+        self.resolved.id = train_id(&self.manifest_sha256, &self.cluster_uid, &self.resolved.environment, uid);
+        self.resolved.uid = uid.clone();
+    }
+
     /// The workload object of a service.
     pub fn object(&self, service: ServiceId, cluster: &Text) -> ObjectRef {
         self.workloads[usize::from(service)].object(cluster, &self.namespace)

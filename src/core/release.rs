@@ -17,12 +17,11 @@ use super::effect::{Change, Direction, Effect};
 use super::frozen::{FORM, Frozen};
 use super::object::{Object, ObjectKind, ObjectRef};
 use super::text::Text;
-use super::train::effect::Tell;
 use super::train::event::{Intent, Want};
 use super::train::fits;
 use super::train::hands::is_safe;
 use super::train::state::{Ended, Memory, State};
-use super::train::{Phase, train_id, why};
+use super::train::{Phase, why};
 use super::verdict::Verdict;
 use crate::text;
 
@@ -219,7 +218,12 @@ impl Release {
         let mut intents = Vec::new();
         let mut unreadable = Vec::new();
         for (n, order) in object.items("/spec/intents").iter().take(ORDERS_MAX).enumerate() {
-            match intent(order) {
+            let read = intent(order).and_then(|intent| {
+                // The machine goes by index: what names a service that is not there must not reach it.
+                fits::order(&frozen.resolved, &intent)?;
+                Ok(intent)
+            });
+            match read {
                 Ok(intent) => intents.push(intent),
                 Err(why) => unreadable.push(text!("order {} of {}: {why}", n + 1, object.name())),
             }
@@ -285,19 +289,15 @@ fn plan(object: &Object, uid: &Text) -> Result<Frozen, Text> {
             frozen.form
         ));
     }
-    let n = frozen.resolved.services.len();
-    let in_range = |s: &u16| usize::from(*s) < n;
     let plan = &frozen.resolved;
-    let waves = plan.waves.iter().all(|w| w.services.iter().all(in_range));
-    let needs = plan.services.iter().all(|s| s.needs.iter().all(in_range) && usize::from(s.wave) < plan.waves.len());
-    let flags = plan.flags.iter().all(|f| f.services.iter().all(in_range));
+    let n = plan.services.len();
+    let in_range = |s: &u16| usize::from(*s) < n;
     let edges = frozen.edges.iter().all(|(a, b)| in_range(a) && in_range(b));
     let same = frozen.workloads.len() == n && frozen.scripts.len() == plan.migrations.len();
-    if !(waves && needs && flags && edges && same) {
+    if fits::plan(plan).is_err() || !(edges && same) {
         return Err(text!("spec.plan names services or waves that it does not have"));
     }
-    frozen.resolved.uid = uid.clone();
-    frozen.resolved.id = train_id(&frozen.manifest_sha256, &frozen.cluster_uid, &frozen.resolved.environment, uid);
+    frozen.of_release(uid);
     Ok(frozen)
 }
 
@@ -514,9 +514,4 @@ pub fn says(want: &Want) -> Text {
         Want::Accept(check) => text!("go on in spite of {check:?}"),
         Want::Stay => text!("let it stand"),
     }
-}
-
-/// The events that a Release has told of, for those who must not tell twice.
-pub fn told(release: &Release) -> Vec<Tell> {
-    release.memory().ok().flatten().map(|m| m.told).unwrap_or_default()
 }

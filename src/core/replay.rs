@@ -2,7 +2,6 @@
 //! and what stands out in it. Nothing leaves from here: what a replayed train wants done is told, never done. What a screen shows
 //! of a moment is `replay/scene.rs`, which lines of a file are a train's `replay/read.rs`.
 
-mod fold;
 pub mod read;
 pub mod scene;
 pub mod story;
@@ -11,12 +10,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::fold::Fold;
 use self::story::{Beside, Told};
 use super::text::Text;
 pub use super::timeline::{Mark, Place, Seek, Sign};
 use super::train::State;
 use super::train::event::Input;
+use super::train::journal::{self, Fold};
 use super::train::resolved::Resolved;
 
 /// A moment is at most so many inputs from one that is kept whole.
@@ -75,25 +74,25 @@ impl Tape {
         let mut at = train.began();
         let mut fold = Fold::default();
         for (line, text) in &train.lines {
-            let moment = match fold.take(text) {
-                Ok(Some(moment)) => moment,
-                Ok(None) => continue,
-                Err(why) => {
-                    damaged.push(Damage { line: *line, why });
+            let taken = match fold.take(text) {
+                Ok(taken) => taken,
+                Err(flaw) => {
+                    damaged.push(Damage { line: *line, why: flaw.why() });
                     continue;
                 }
             };
+            let (Some(moment), Some(state)) = (taken, fold.state().cloned()) else { continue };
             at = moment.input.as_ref().map_or(at, |input| input.at.wall);
             let beat = beats.len();
-            let news = story::tell(before.as_ref(), &moment, at, &mut beside);
+            let news = story::tell(before.as_ref(), &moment, &state, at, &mut beside);
             marks.extend(news.iter().filter_map(|told| Some(Mark { at, sign: told.sign? })));
             told.extend(news.into_iter().map(|told| (beat, told)));
             let whole = moment.input.is_none() || kept.last().is_none_or(|k| beat - k.beat >= KEPT_EVERY);
             if whole {
-                kept.push(Kept { beat, state: moment.state.clone(), beside: beside.clone() });
+                kept.push(Kept { beat, state: state.clone(), beside: beside.clone() });
             }
             beats.push(Beat { input: moment.input, late: moment.late, at });
-            before = Some(moment.state);
+            before = Some(state);
         }
         damaged.sort_by_key(|d| d.line);
         let Some(last) = before else {
@@ -181,7 +180,7 @@ impl Tape {
             let Some(input) = &beat.input else { continue };
             if !beat.late {
                 beside.hear(input);
-                state = fold::on(state, input);
+                state = journal::fold(state, input).0;
             }
         }
         (state, beside)

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::facts::gather;
+use super::facts::{cluster_uid, gather};
 use crate::core::confirm::{Confirmed, Refusal};
 use crate::core::effect::{Change, Direction, Effect};
 use crate::core::guard::{Standing, clear};
@@ -399,13 +399,7 @@ impl Driver {
 
     /// The cluster's uid; unknown where it may not be read.
     pub(super) async fn uid_of_cluster(&self) -> Option<Text> {
-        let system = ObjectRef {
-            cluster: self.cluster.identity().context,
-            kind: ObjectKind::Namespace,
-            namespace: Text::default(),
-            name: "kube-system".into(),
-        };
-        self.cluster.read(&system).await.ok().flatten().map(|object| Text::scrub(object.uid()))
+        cluster_uid(&*self.cluster).await.ok().flatten()
     }
 
     async fn note_intent(&self, procedures: &[Procedure]) -> Result<(), Fault> {

@@ -22,15 +22,16 @@ use tokio::task::JoinHandle;
 
 use self::scribe::Batch;
 use self::seat::Seat;
-use self::train::{Train, Wake};
+use self::train::Train;
 use super::eyes::Sighted;
+use super::facts::cluster_uid;
 use crate::core::confirm::Refusal;
 use crate::core::effect::Effect;
 use crate::core::elector::{Epoch, Event as Election, Pace};
 use crate::core::frozen::patch::Ordered;
 use crate::core::guard::{Cleared, Clerical, TrainStanding, clear_clerical, clear_for_train};
 use crate::core::lease;
-use crate::core::object::{Object, ObjectKind, ObjectRef};
+use crate::core::object::{Object, ObjectKind};
 use crate::core::release::Release;
 use crate::core::snapshot::WriteMode;
 use crate::core::text::Text;
@@ -38,7 +39,7 @@ use crate::core::train::Phase;
 use crate::core::train::event::{Answer, Event, Fact, Intent};
 use crate::core::train::resolved::ServiceId;
 use crate::core::train::state::Ended;
-use crate::ports::{Clock, Cluster, Conditions, Fault, FlagFile, Interest, Journal, Metrics, Post, Seen};
+use crate::ports::{Clock, Cluster, Fault, FlagFile, Interest, Journal, Metrics, Post, Seen};
 use crate::text;
 
 /// The loop looks around at least this often; the train hears of time passing as often.
@@ -68,8 +69,6 @@ pub struct Office {
     pub clock: Arc<dyn Clock>,
     /// The local journal.
     pub journal: Arc<dyn Journal>,
-    /// Evaluates analysis conditions.
-    pub conditions: Arc<dyn Conditions>,
     /// Opens the metric store that a plan names.
     pub metrics: MetricsAt,
     /// Opens the flag file that a plan names, where this process runs beside it.
@@ -122,6 +121,13 @@ pub struct TrainView {
     pub against: Vec<Text>,
 }
 
+impl TrainView {
+    /// True when nothing goes on until a person decides, and no version that was found bad has traffic.
+    pub fn waits_for_person(&self) -> bool {
+        self.phase == Phase::NeedsPerson && !self.bad_traffic
+    }
+}
+
 /// What is said to a conductor.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Say {
@@ -155,6 +161,7 @@ pub fn start(office: Office) -> Handle {
 /// What tasks tell the loop. The number says to which life of a train it belongs.
 pub(crate) enum Told {
     Lease(Election, Text),
+    Uid(Result<Option<Text>, Fault>),
     Read(u32, ServiceId, Result<Option<Box<Sighted>>, Fault>),
     Event(u32, Event),
     Failed(u32, Text),
@@ -182,6 +189,7 @@ struct Loop {
     watches: BTreeMap<ObjectKind, JoinHandle<()>>,
     lines: mpsc::UnboundedSender<Text>,
     cluster_uid: Option<Text>,
+    asks_uid: bool,
     trouble: Text,
     turn: Duration,
     leaving: bool,
@@ -215,6 +223,7 @@ impl Loop {
             watches: BTreeMap::new(),
             lines,
             cluster_uid: None,
+            asks_uid: false,
             trouble: Text::default(),
             turn,
             leaving: false,
@@ -230,7 +239,7 @@ impl Loop {
     }
 
     async fn run(mut self, mut say: mpsc::Receiver<Say>, shown: watch::Sender<View>) {
-        self.read_uid().await;
+        self.ask_uid();
         self.watch(ObjectKind::Release);
         loop {
             let before = self.office.clock.monotonic();
@@ -243,7 +252,7 @@ impl Loop {
                 },
                 Some(told) = self.inbox.recv() => self.hear(told),
                 Some(seen) = self.seen.recv() => self.see(seen),
-                () = self.office.clock.sleep(tick) => self.tick().await,
+                () = self.office.clock.sleep(tick) => self.tick(),
             }
             self.keep_up();
             shown.send_if_modified(|view| {
@@ -272,17 +281,15 @@ impl Loop {
         }
     }
 
-    async fn read_uid(&mut self) {
-        let id = ObjectRef {
-            cluster: self.office.cluster.identity().context,
-            kind: ObjectKind::Namespace,
-            namespace: Text::default(),
-            name: "kube-system".into(),
-        };
-        match self.office.cluster.read(&id).await {
-            Ok(found) => self.cluster_uid = found.and_then(|o| o.text("/metadata/uid")),
-            Err(fault) => self.say(text!("the cluster's uid cannot be read: {fault}")),
+    /// Asks for the uid of the cluster; the loop goes on meanwhile.
+    fn ask_uid(&mut self) {
+        if std::mem::replace(&mut self.asks_uid, true) {
+            return;
         }
+        let (cluster, told) = (Arc::clone(&self.office.cluster), self.told.clone());
+        tokio::spawn(async move {
+            let _ = told.send(Told::Uid(cluster_uid(&*cluster).await));
+        });
     }
 
     /// What every write of this conductor is held against.
@@ -320,12 +327,12 @@ impl Loop {
         self.watches.insert(kind, task);
     }
 
-    async fn tick(&mut self) {
+    fn tick(&mut self) {
         let now = self.office.clock.monotonic();
         let gap = now.saturating_sub(self.turn) > GAP;
         self.turn = now;
         if self.cluster_uid.is_none() {
-            self.read_uid().await;
+            self.ask_uid();
         }
         let call = self.seat.step(millis(now), Election::Tick, Text::default());
         if let Some(call) = call {
@@ -333,9 +340,9 @@ impl Loop {
         }
         let Some(train) = &mut self.train else { return };
         if gap {
-            train.wake(Wake::Gap);
+            train.queue(Event::Gap);
         }
-        train.wake(Wake::Tick);
+        train.queue(Event::Tick);
     }
 
     fn hear(&mut self, told: Told) {
@@ -346,6 +353,14 @@ impl Loop {
             }
             if let Some(call) = self.seat.step(now, event, trouble) {
                 self.call(call);
+            }
+            return;
+        }
+        if let Told::Uid(read) = told {
+            self.asks_uid = false;
+            match read {
+                Ok(found) => self.cluster_uid = found,
+                Err(fault) => self.say(text!("the cluster's uid cannot be read: {fault}")),
             }
             return;
         }

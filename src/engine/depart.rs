@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::act::Driver;
+use super::facts::cluster_uid;
 use super::order;
 use super::scope::Scope;
 use super::world::World;
@@ -72,7 +73,7 @@ pub async fn prepare(
 ) -> Result<Departure, Vec<Text>> {
     let one = |fault: Fault| vec![text!("{fault}; {}", fault.hint)];
     let context = cluster.identity().context;
-    let cluster_uid = cluster_uid(cluster, &context).await.map_err(one)?;
+    let cluster_uid = cluster_uid(cluster).await.map_err(one)?;
     let Some(cluster_uid) = cluster_uid else {
         return Err(vec![text!("the cluster's uid cannot be read: allow get on namespace kube-system")]);
     };
@@ -203,17 +204,6 @@ pub async fn record(
         why: "there is nothing to record".into(),
         hint: Text::default(),
     })
-}
-
-/// uid of a cluster: that of its namespace kube-system.
-pub async fn cluster_uid(cluster: &dyn Cluster, context: &Text) -> Result<Option<Text>, Fault> {
-    let id = ObjectRef {
-        cluster: context.clone(),
-        kind: ObjectKind::Namespace,
-        namespace: Text::default(),
-        name: "kube-system".into(),
-    };
-    Ok(cluster.read(&id).await?.and_then(|object| object.text("/metadata/uid")))
 }
 
 /// What is live of a service.

@@ -44,6 +44,17 @@ pub async fn gather(cluster: &dyn Cluster, aims: &[&Aim], now: Timestamp) -> Vec
     stream::iter(work).buffered(AT_ONCE).collect().await
 }
 
+/// uid of a cluster, that of its namespace kube-system; none when that is not there.
+pub async fn cluster_uid(cluster: &dyn Cluster) -> Result<Option<Text>, Fault> {
+    let system = ObjectRef {
+        cluster: cluster.identity().context,
+        kind: ObjectKind::Namespace,
+        namespace: Text::default(),
+        name: "kube-system".into(),
+    };
+    Ok(cluster.read(&system).await?.map(|object| Text::scrub(object.uid())))
+}
+
 fn blank(now: Timestamp) -> Facts {
     Facts {
         object: None,

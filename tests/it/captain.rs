@@ -39,7 +39,7 @@ use footplate::rehearsal::{Shared, api, kinds};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::conducted;
+use crate::frozen;
 
 const START: &str = "2025-10-02T13:00:00Z";
 const NS: &str = "payments";
@@ -86,7 +86,7 @@ fn rollout(name: &str, steps: &Value) -> Value {
 
 /// A train of both services.
 fn frozen(cluster_uid: &str) -> Frozen {
-    let mut frozen = conducted::frozen(Kind::Rollout, "", NS, "", None);
+    let mut frozen = frozen::frozen(Kind::Rollout, "", NS, "", None);
     let (service, workload) = (frozen.resolved.services[0].clone(), frozen.workloads[0].clone());
     frozen.resolved.services.clear();
     frozen.workloads.clear();

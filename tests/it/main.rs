@@ -5,9 +5,6 @@ mod bad;
 mod binary;
 mod captain;
 mod clients;
-#[path = "../conducted.rs"]
-#[allow(dead_code, reason = "its scenes wait for the test that plays them")]
-mod conducted;
 mod config;
 #[path = "../conformance.rs"]
 mod conformance;
@@ -15,6 +12,7 @@ mod doctor;
 mod engine;
 mod flags;
 mod fleet;
+mod frozen;
 mod gates;
 mod guard_campaign;
 mod handling;

@@ -11,9 +11,10 @@ use super::rights;
 use crate::cli::Wiring;
 use crate::cli::failure::{Failure, FailureKind};
 use crate::cli::place::Target;
-use crate::core::object::{ObjectKind, ObjectRef};
+use crate::core::object::ObjectKind;
 use crate::core::snapshot::WriteMode;
 use crate::core::text::Text;
+use crate::engine::facts::cluster_uid;
 use crate::engine::flags::read as read_flags;
 use crate::engine::look::interest;
 use crate::engine::scope::{FlagStore, Scope};
@@ -191,18 +192,12 @@ fn clock(skew: Option<i64>) -> Check {
 async fn identity(target: &Target, until: Until) -> Check {
     let (id, what) = ("cluster.identity", "cluster uid");
     let pinned = target.scope.cluster_uid.clone();
-    let namespace = ObjectRef {
-        cluster: target.scope.place.context.clone(),
-        kind: ObjectKind::Namespace,
-        namespace: Text::default(),
-        name: "kube-system".into(),
-    };
-    let (answer, took) = until.wait(target.cluster.read(&namespace)).await;
+    let (answer, took) = until.wait(cluster_uid(&*target.cluster)).await;
     let read = match answer {
         None => Err(until.late()),
         Some(Err(fault)) => Err(fault.why),
         Some(Ok(None)) => Err("there is no namespace kube-system".into()),
-        Some(Ok(Some(object))) => Ok(Text::scrub(object.uid())),
+        Some(Ok(Some(uid))) => Ok(uid),
     };
     let data = |uid: Option<&Text>| json!({"uid": uid, "pinned": pinned});
     match (&read, &pinned) {

@@ -1,12 +1,12 @@
 //! A rehearsal that is conducted: the train is recorded in the simulated cluster as in a real one, and the same conductor that
 //! runs real trains brings it to its end. What it does there is scored by the simulator's own knowledge.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::super::depart::files;
 use super::super::failure::{Failure, FailureKind};
 use super::super::repository;
 use super::damaged;
@@ -15,11 +15,10 @@ use crate::core::effect::Direction;
 use crate::core::elector::Pace;
 use crate::core::release::Release;
 use crate::core::text::Text;
-use crate::core::train::Phase;
 use crate::core::train::state::Ended;
 use crate::engine::act::Driver;
 use crate::engine::conduct::{self, Handle, Office, Say};
-use crate::engine::depart::{self, Files};
+use crate::engine::depart;
 use crate::engine::look::look;
 use crate::engine::run::{Place, Systems};
 use crate::ports::{Fault, Fut, Post, Repo};
@@ -66,7 +65,7 @@ async fn try_to_record(place: &Place, systems: &Systems) -> Result<Release, Fail
     let now = systems.clock.now();
     let world = look(&*place.cluster, &place.scope, now).await?;
     let order = Order { who: "scripted captain".into(), when: now, why: "a rehearsal".into() };
-    let files = files(&repository)?;
+    let files = files(&repository, &root, &Embedded).map_err(damaged)?;
     let departure = depart::prepare(&*place.cluster, &place.scope, &world, &repository, &environment, &files, &order)
         .await
         .map_err(|wrong| {
@@ -89,23 +88,6 @@ async fn try_to_record(place: &Place, systems: &Systems) -> Result<Release, Fail
     Release::read(&object, &context, None).map_err(|unfit| damaged(unfit.why))
 }
 
-fn files(repository: &crate::core::repository::Repository) -> Result<Files, Failure> {
-    let root = Embedded.open(None, None).map_err(|finding| damaged(finding.message))?;
-    let read = |path: &str| -> Result<String, Failure> {
-        let raw = Embedded.read(&root, path).map_err(|finding| damaged(finding.message))?;
-        String::from_utf8(raw.bytes).map_err(damaged)
-    };
-    let mut files = Files::default();
-    if let Some(path) = &repository.footplate.migration_job {
-        files.job = Some(serde_yaml::from_str(&read(&path.value)?).map_err(damaged)?);
-    }
-    for migration in &repository.release.migrations {
-        let up = migration.path.value.as_str();
-        files.scripts.push((read(up)?, read(&format!("{}.down.sql", up.trim_end_matches(".sql")))?));
-    }
-    Ok(files)
-}
-
 /// A conductor on the simulated cluster.
 pub(super) fn conductor(place: &Place, systems: &Systems, release: &Release, me: &str) -> Handle {
     let metrics = place.metrics.clone();
@@ -116,7 +98,6 @@ pub(super) fn conductor(place: &Place, systems: &Systems, release: &Release, me:
         write: place.scope.place.write,
         clock: Arc::clone(&systems.clock),
         journal: Arc::clone(&systems.journal),
-        conditions: Arc::clone(&systems.conditions),
         metrics: Arc::new(move |_| metrics.clone()),
         flag_file: None,
         post: Arc::new(Nobody),
@@ -135,11 +116,9 @@ pub(super) async fn follow(
 ) -> Option<(Outcome, Text)> {
     let Handle { mut views, mut lines, say, ended } = conductor;
     let mut waits_since = None;
-    let mut said = BTreeMap::new();
     let end = loop {
         while let Ok(line) = lines.try_recv() {
             let at = systems.clock.now();
-            *said.entry(line.clone()).or_insert(0u32) += 1;
             let entry = serde_json::json!({"at": at.to_string(), "what": "conductor", "says": line});
             let _ = systems.journal.append(entry).await;
         }
@@ -154,7 +133,7 @@ pub(super) async fn follow(
                     }
                 });
             }
-            if train.phase == Phase::NeedsPerson && !train.bad_traffic {
+            if train.waits_for_person() {
                 let now = systems.clock.monotonic();
                 let since = *waits_since.get_or_insert(now);
                 if now.saturating_sub(since) >= PERSON_AFTER {

@@ -11,8 +11,8 @@ use crate::core::frozen::Frozen;
 use crate::core::object::Object;
 use crate::core::release::Release;
 use crate::core::text::Text;
+use crate::core::train::journal;
 use crate::core::train::state::State;
-use crate::core::train::train_id;
 use crate::text;
 
 /// The lines of one train.
@@ -63,16 +63,12 @@ impl Found {
         if self.opened {
             return;
         }
-        let uid = self.uid.clone();
-        let plan = &mut frozen.resolved;
-        plan.id = train_id(&frozen.manifest_sha256, &frozen.cluster_uid, &plan.environment, &uid);
-        plan.uid = uid;
+        frozen.of_release(&self.uid);
         self.namespace.clone_from(&frozen.namespace);
-        let (id, release) = (plan.id.clone(), plan.release.clone());
-        let opening = json!({"train": {"format": 1, "plan": plan}});
-        self.open(number, opening.to_string(), &id, &release);
-        let fresh = State::new(std::sync::Arc::new(frozen.resolved));
-        self.lines.push((number, json!({"took-up": {"by": null, "memory": fresh.memory()}}).to_string()));
+        let plan = frozen.resolved;
+        self.open(number, journal::opening(&plan), &plan.id, &plan.release);
+        let fresh = State::new(std::sync::Arc::new(plan));
+        self.lines.push((number, journal::took_up(None, fresh.memory())));
     }
 
     /// Takes one line of a journal in.

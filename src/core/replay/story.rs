@@ -4,10 +4,10 @@
 use jiff::Timestamp;
 
 use super::Sign;
-use super::fold::Moment;
 use crate::core::snapshot::{EventView, Weight};
 use crate::core::text::Text;
 use crate::core::train::event::{Event, Found, HoldFor, Input, Intent, Judged, Scope, Want};
+use crate::core::train::journal::Taken;
 use crate::core::train::resolved::{Resolved, ServiceId, Setting};
 use crate::core::train::state::Ended;
 use crate::core::train::{Phase, State};
@@ -79,9 +79,9 @@ impl News {
 }
 
 /// What is new after a moment.
-pub fn tell(before: Option<&State>, moment: &Moment, at: Timestamp, beside: &mut Beside) -> Vec<Told> {
+pub fn tell(before: Option<&State>, moment: &Taken, state: &State, at: Timestamp, beside: &mut Beside) -> Vec<Told> {
     let mut news = News { at, all: Vec::new() };
-    let plan = moment.state.plan();
+    let plan = state.plan();
     let Some(input) = &moment.input else {
         if before.is_some() {
             news.train("the train is taken up from its record".into(), Weight::Note, None);
@@ -105,7 +105,7 @@ pub fn tell(before: Option<&State>, moment: &Moment, at: Timestamp, beside: &mut
     }
     came_in(&mut news, plan, &input.event, verdict);
     if let Some(before) = before {
-        followed(&mut news, before, &moment.state);
+        followed(&mut news, before, state);
     }
     news.all
 }

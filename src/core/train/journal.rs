@@ -8,7 +8,8 @@
 //!
 //! `footplate replay` and whoever else tells a train's story: `for moment in journal::replay(text.lines())`, each the state after
 //! one line, with the input and what the train wanted done. Effects of a replay are values and go nowhere. [`end`] gives the
-//! last state alone. A damaged line ends a replay with an error that names it; what came before it was good and was given.
+//! last state alone. A damaged line ends a replay with an error that names it; what came before it was good and was given. Who goes
+//! on after one takes the lines in with a [`Fold`] of their own.
 
 use std::sync::Arc;
 
@@ -82,11 +83,48 @@ pub struct Moment {
 }
 
 /// What one line came to.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// As [`Moment::input`].
+    pub input: Option<Input>,
+    /// As [`Moment::effects`].
+    pub effects: Vec<Effect>,
+    /// As [`Moment::late`].
+    pub late: bool,
+}
+
+/// What is wrong with one line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Flaw {
+    /// It cannot be read: how it is damaged.
+    Damaged(Text),
+    /// It can, and does not belong here.
+    Misplaced(Text),
+}
+
+impl Flaw {
+    /// In words, where the line was named before.
+    pub fn why(&self) -> Text {
+        match self {
+            Self::Damaged(how) => text!("it {how}"),
+            Self::Misplaced(why) => why.clone(),
+        }
+    }
+
+    fn at(&self, line: usize) -> Text {
+        match self {
+            Self::Damaged(how) => text!("line {line} {how}"),
+            Self::Misplaced(why) => text!("line {line}: {why}"),
+        }
+    }
+}
+
+/// A train while its journal is folded, a line at a time. A line with a flaw changes nothing, and the next may be taken in.
 #[derive(Default)]
-struct Taken {
-    input: Option<Input>,
-    effects: Vec<Effect>,
-    late: bool,
+pub struct Fold {
+    plan: Option<Arc<Resolved>>,
+    by: Option<Text>,
+    state: Option<State>,
 }
 
 /// The moments of a journal, in order. Ends after the first error.
@@ -94,9 +132,7 @@ pub struct Replay<I> {
     lines: I,
     at: usize,
     over: bool,
-    plan: Option<Arc<Resolved>>,
-    by: Option<Text>,
-    state: Option<State>,
+    fold: Fold,
 }
 
 /// Replays a journal.
@@ -109,7 +145,7 @@ where
     I: IntoIterator,
     I::Item: AsRef<str>,
 {
-    Replay { lines: lines.into_iter(), at: 0, over: false, plan: None, by: None, state: None }
+    Replay { lines: lines.into_iter(), at: 0, over: false, fold: Fold::default() }
 }
 
 /// The state after the last line.
@@ -125,7 +161,7 @@ where
     while let Some(next) = all.advance() {
         next?;
     }
-    all.state.ok_or_else(|| text!("the journal is empty: nobody has taken the train up"))
+    all.fold.state.ok_or_else(|| text!("the journal is empty: nobody has taken the train up"))
 }
 
 impl<I> Replay<I>
@@ -142,7 +178,7 @@ where
             if text.is_empty() {
                 continue;
             }
-            let taken = read(self.at, text).and_then(|line| self.take(line));
+            let taken = self.fold.take(text).map_err(|flaw| flaw.at(self.at));
             self.over = taken.is_err();
             if let Some(taken) = taken.transpose() {
                 return Some(taken);
@@ -150,33 +186,48 @@ where
         }
         None
     }
+}
 
-    fn take(&mut self, line: Line) -> Result<Option<Taken>, Text> {
-        let at = self.at;
+impl Fold {
+    /// The train so far; none before somebody took it up.
+    pub fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
+    /// Takes a line in; none for one that says nothing of how the train went on.
+    ///
+    /// # Errors
+    /// Where the line is damaged, belongs to another train, or comes before the lines that must open a journal.
+    pub fn take(&mut self, line: &str) -> Result<Option<Taken>, Flaw> {
+        let line = read(line).map_err(Flaw::Damaged)?;
+        self.take_in(line).map_err(Flaw::Misplaced)
+    }
+
+    fn take_in(&mut self, line: Line) -> Result<Option<Taken>, Text> {
         if let Line::Train { format, plan } = line {
             if format != FORMAT {
-                return Err(text!("line {at}: a journal of format {format}; this footplate reads format {FORMAT}"));
+                return Err(text!("a journal of format {format}; this footplate reads format {FORMAT}"));
             }
             if let Some(known) = self.plan.as_ref().filter(|known| ***known != *plan) {
-                return Err(text!("line {at}: the plan of another train ({}), after that of {}", plan.id, known.id));
+                return Err(text!("the plan of another train ({}), after that of {}", plan.id, known.id));
             }
-            fits::plan(&plan).map_err(|why| text!("line {at}: {why}"))?;
+            fits::plan(&plan)?;
             self.plan = Some(Arc::from(plan));
             return Ok(None);
         }
         let Some(plan) = &self.plan else {
-            return Err(text!("line {at}: a journal opens with the plan of its train; its first lines are missing"));
+            return Err(text!("a journal opens with the plan of its train; its first lines are missing"));
         };
         if let Line::TookUp { by, memory } = line {
-            fits::memory(plan, &memory).map_err(|why| text!("line {at}: {why}"))?;
+            fits::memory(plan, &memory)?;
             self.by = by;
             self.state = Some(State::resume(plan.clone(), *memory));
             return Ok(Some(Taken::default()));
         }
         let Line::Input(input) = line else { return Ok(None) };
-        fits::input(plan, &input).map_err(|why| text!("line {at}: {why}"))?;
+        fits::input(plan, &input)?;
         let Some(state) = self.state.take() else {
-            return Err(text!("line {at}: nobody has taken the train up yet; lines before this one are missing"));
+            return Err(text!("nobody has taken the train up yet; lines before this one are missing"));
         };
         let of_another = |by: &Text| input.lease.as_ref().is_some_and(|lease| lease.holder != *by);
         if self.by.as_ref().is_some_and(of_another) {
@@ -201,26 +252,26 @@ where
             Ok(taken) => taken,
             Err(why) => return Some(Err(why)),
         };
-        let state = self.state.clone()?;
+        let state = self.fold.state.clone()?;
         Some(Ok(Moment { line: self.at, input, effects, state, late }))
     }
 }
 
-fn read(number: usize, line: &str) -> Result<Line, Text> {
+fn read(line: &str) -> Result<Line, Text> {
     serde_json::from_str(line).map_err(|why| {
         let place = format!(" at line {} column {}", why.line(), why.column());
         let says = why.to_string();
         let says = says.strip_suffix(&place).unwrap_or(&says);
         if why.is_eof() {
-            text!("line {number} is cut off after {} bytes: {says}", line.len())
+            text!("is cut off after {} bytes: {says}", line.len())
         } else {
-            text!("line {number} is damaged at column {}: {says}", why.column())
+            text!("is damaged at column {}: {says}", why.column())
         }
     })
 }
 
 /// One input of a replay.
-fn fold(state: State, input: &Input) -> (State, Vec<Effect>) {
+pub fn fold(state: State, input: &Input) -> (State, Vec<Effect>) {
     let epoch = input.lease.as_ref().map(|l| Epoch::replayed(l.number, l.holder.clone(), l.remaining));
     let role = epoch.as_ref().map_or(Role::Hands, Role::Conducting);
     step(state, role, input)

@@ -15,6 +15,7 @@ use crate::core::text::Text;
 use crate::core::train::event::{Check, Fact, FlagReading, Found, Reading};
 use crate::core::train::preflight;
 use crate::core::train::resolved::{Kind, ServiceId};
+use crate::engine::facts::cluster_uid;
 use crate::ports::{Access, Cluster, Fault, FaultKind, Interest};
 use crate::text;
 
@@ -134,14 +135,8 @@ async fn of_workload(
 }
 
 async fn cluster(inputs: &Inputs) -> Found {
-    let id = ObjectRef {
-        cluster: inputs.cluster.identity().context,
-        kind: ObjectKind::Namespace,
-        namespace: Text::default(),
-        name: "kube-system".into(),
-    };
-    match inputs.cluster.read(&id).await {
-        Ok(Some(read)) => decide::cluster(inputs.frozen.pinned_uid.as_ref(), &inputs.frozen.cluster_uid, read.uid()),
+    match cluster_uid(&*inputs.cluster).await {
+        Ok(Some(read)) => decide::cluster(inputs.frozen.pinned_uid.as_ref(), &inputs.frozen.cluster_uid, &read),
         Ok(None) => Found::Unknown(Text::scrub("namespace kube-system is not there")),
         Err(fault) => unread(&fault),
     }

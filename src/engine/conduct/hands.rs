@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::super::eyes;
 use super::{Ground, Office};
-use crate::core::flag::{self, FlagSetting};
 use crate::core::frozen::patch::{self, Cannot, Ordered};
 use crate::core::frozen::{FlagPlace, Frozen};
 use crate::core::snapshot::WriteMode;
@@ -117,14 +116,9 @@ pub(super) fn file_of(office: &Office, frozen: &Frozen) -> Option<Arc<dyn FlagFi
 /// Sets a flag, under the test of the version of what holds it.
 pub(super) async fn flag(office: &Office, frozen: &Frozen, change: &FlagChange, ground: &Ground) -> Answer {
     let key = &frozen.resolved.flags[usize::from(change.flag)].key;
-    let setting = match &change.to {
-        Setting::Percent(0) => FlagSetting::Off,
-        Setting::Percent(100) => FlagSetting::On,
-        Setting::Percent(n) => FlagSetting::Percent(*n),
-        Setting::Variant(name) => {
-            return Answer::Refused(text!("flag {key} is set to variant {name} by hand: a ramp goes by shares"));
-        }
-    };
+    if let Setting::Variant(name) = &change.to {
+        return Answer::Refused(text!("flag {key} is set to variant {name} by hand: a ramp goes by shares"));
+    }
     if let FlagPlace::File(_) = frozen.flags {
         let Some(file) = file_of(office, frozen) else {
             return Answer::Refused("the flag file does not lie on this machine".into());
@@ -132,10 +126,9 @@ pub(super) async fn flag(office: &Office, frozen: &Frozen, change: &FlagChange, 
         return match file.read() {
             Err(fault) => answer_of(&fault),
             Ok(text) if eyes::version_of(&text) != change.version => Answer::Moved,
-            Ok(text) => match flag::flip_text(&text, key, setting) {
-                Err(refusal) if refusal.already => Answer::Moved,
-                Err(refusal) => Answer::Refused(refusal.why),
-                Ok((_, after)) => match file.replace(&text, &after) {
+            Ok(text) => match patch::flag_text(frozen, change, &text) {
+                Err(cannot) => cannot.answer(),
+                Ok(after) => match file.replace(&text, &after) {
                     Ok(()) => Answer::Landed(eyes::version_of(&after)),
                     Err(fault) => answer_of(&fault),
                 },

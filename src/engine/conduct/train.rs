@@ -13,10 +13,10 @@ use super::scribe::Scribe;
 use super::tell::{self, Letter};
 use super::{Ground, Office, Told, TrainView, checks, hands, millis};
 use crate::core::elector::{Epoch, EpochMark};
+use crate::core::frozen::Frozen;
 use crate::core::frozen::checks::{Past, PastService};
 use crate::core::frozen::patch::{Cannot, Ordered};
 use crate::core::frozen::reading::{flag_kind, reading};
-use crate::core::frozen::{Frozen, Workload};
 use crate::core::object::ObjectKind;
 use crate::core::release::{self, Judgement, Release};
 use crate::core::text::Text;
@@ -42,15 +42,6 @@ const STATUS_AT_LEAST: u64 = 3_000;
 
 /// How many looks may wait for the judges before older ones are given up.
 const LOOKS: usize = 256;
-
-/// What wakes a train.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Wake {
-    /// A second went by.
-    Tick,
-    /// The process stood still.
-    Gap,
-}
 
 /// How one service is looked at.
 #[derive(Default)]
@@ -187,13 +178,9 @@ impl Train {
     /// Kinds that are watched while this train runs.
     pub(super) fn kinds(&self) -> Vec<ObjectKind> {
         let mut kinds = BTreeSet::new();
-        for Workload { kind, .. } in &self.frozen.workloads {
-            kinds.insert(match kind {
-                Kind::Rollout => ObjectKind::Rollout,
-                Kind::Canary => ObjectKind::Canary,
-                Kind::Deployment => ObjectKind::Deployment,
-            });
-            if *kind == Kind::Canary {
+        for workload in &self.frozen.workloads {
+            kinds.insert(workload.object_kind());
+            if workload.kind == Kind::Canary {
                 kinds.insert(ObjectKind::Deployment);
             }
         }
@@ -271,11 +258,9 @@ impl Train {
         }
     }
 
-    pub(super) fn wake(&mut self, wake: Wake) {
-        match wake {
-            Wake::Gap => self.queue.push(Event::Gap),
-            Wake::Tick => self.queue.push(Event::Tick),
-        }
+    /// To be fed at the next turn.
+    pub(super) fn queue(&mut self, event: Event) {
+        self.queue.push(event);
     }
 
     /// What a task of this life has to say.

@@ -18,11 +18,11 @@ use jiff::SignedDuration;
 
 use super::fixture::{ago, now, rolling, with};
 use super::{Stage as Screen, bytes};
-use crate::conducted;
+use crate::frozen;
 
 /// The train of [`rolling`]: two waves through, two services under way.
 fn train(s: &Snapshot) -> TrainShown {
-    let mut frozen = conducted::frozen(Kind::Rollout, "4fe1c0de-0000-4000-8000-000000000001", "payments", "", None);
+    let mut frozen = frozen::frozen(Kind::Rollout, "4fe1c0de-0000-4000-8000-000000000001", "payments", "", None);
     let service = frozen.resolved.services[0].clone();
     let names: Vec<&Text> = s.services.iter().map(|v| &v.name).collect();
     let at = |name: &Text| u16::try_from(names.iter().position(|n| *n == name).unwrap()).unwrap();
