@@ -69,7 +69,8 @@ pub(super) async fn run(wire: Arc<Wire>, interest: Interest, out: mpsc::Sender<S
             }
             End::Broken(fault) => {
                 let pause = match fault.kind {
-                    FaultKind::Throttled(seconds) => Duration::from_secs(u64::from(seconds).clamp(1, 60)),
+                    // The wire waits, for all watches together.
+                    FaultKind::Throttled(_) => Duration::ZERO,
                     FaultKind::Forbidden | FaultKind::NoSuchKind | FaultKind::Unauthorized => WAIT_REPAIR,
                     _ => next(&mut wait, watch.wire.chance()),
                 };
@@ -121,7 +122,7 @@ impl Watch {
         let listing = list(&self.wire, "list", &self.interest, |raw| Packed::of(&watched(kind, raw)));
         let listed = tokio::select! {
             biased;
-            listed = listing => listed,
+            listed = self.wire.patience.kept(listing) => listed,
             () = self.out.closed() => return End::Closed,
         };
         match listed {
@@ -156,7 +157,7 @@ impl Watch {
         ));
         let opened = tokio::select! {
             biased;
-            opened = self.wire.open(&asked, &draft, READ_DEADLINE) => opened,
+            opened = self.wire.patience.kept(self.wire.open(&asked, &draft, READ_DEADLINE)) => opened,
             () = self.out.closed() => return End::Closed,
         };
         let body = match opened {

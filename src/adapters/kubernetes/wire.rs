@@ -4,7 +4,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -21,6 +21,7 @@ use kube::client::{Body, ConfigExt};
 use kube::config::{AuthInfo, Config};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
+use tokio::time::Instant;
 use tower::{BoxError, ServiceBuilder};
 
 use super::context::Selected;
@@ -38,6 +39,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// A silent connection is probed after this long, and given up after three probes: 25 s instead of the minutes that a
 /// load balancer's silent drop would cost (Azure/kars#456).
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(10), Duration::from_secs(5), 3);
+/// Longest patience that a server is granted, in seconds.
+const PATIENCE_MAX: u64 = 60;
 /// Most that is read of an error's body.
 const ERROR_BODY_MAX: usize = 1 << 20;
 
@@ -106,6 +109,46 @@ pub(super) struct Wire {
     transport: Option<Transport>,
     plugin: Option<Plugin>,
     chance: AtomicU64,
+    pub patience: Patience,
+}
+
+/// What a server that throttles asked for, kept by all watches together: a dozen of them that each waited for themselves would
+/// come back as a dozen.
+#[derive(Default)]
+pub(super) struct Patience {
+    asked: AtomicBool,
+    until: tokio::sync::Mutex<Option<Instant>>,
+}
+
+impl Patience {
+    /// Asks; but while the server wants patience one at a time, each as long after the last refusal as that said. The first
+    /// answer that is another one lets all others go.
+    pub async fn kept<T>(&self, asking: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let mut turn = match self.asked.load(Ordering::Relaxed) {
+            true => Some(self.until.lock().await),
+            false => None,
+        };
+        match turn.as_deref() {
+            Some(Some(until)) => tokio::time::sleep_until(*until).await,
+            _ => turn = None,
+        }
+        let answer = asking.await;
+        let refused = match &answer {
+            Err(Fault { kind: FaultKind::Throttled(seconds), .. }) => {
+                Some(Instant::now() + Duration::from_secs(u64::from(*seconds).clamp(1, PATIENCE_MAX)))
+            }
+            _ => None,
+        };
+        if refused.is_some() || turn.is_some() {
+            self.asked.store(refused.is_some(), Ordering::Relaxed);
+            let mut turn = match turn {
+                Some(turn) => turn,
+                None => self.until.lock().await,
+            };
+            *turn = refused;
+        }
+        answer
+    }
 }
 
 impl Wire {
@@ -118,6 +161,7 @@ impl Wire {
             transport: None,
             plugin: None,
             chance: AtomicU64::new(seed),
+            patience: Patience::default(),
         }
     }
 
@@ -137,6 +181,7 @@ impl Wire {
             transport: Some(transport),
             plugin,
             chance: AtomicU64::new(seed()),
+            patience: Patience::default(),
         })
     }
 
@@ -168,7 +213,7 @@ impl Wire {
         draft: &Draft,
         deadline: Duration,
     ) -> Result<(http::HeaderMap, Bytes), Fault> {
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let (parts, body) = self.open(asked, draft, deadline).await?.into_parts();
         let body = tokio::time::timeout_at(started + deadline.max(READ_DEADLINE), body.collect());
         let body = body.await.map_err(|_| self.caller.late(asked, deadline.as_secs()))?;
