@@ -403,7 +403,6 @@ fn hold(intent: &Intent) -> Hold {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "open: the cockpit does not act here while a conductor beats and takes nothing in"]
 async fn a_conductor_that_lives_and_takes_nothing_in_is_given_three_seconds() {
     let mut rig = Rig::new().await;
     rig.beat(1);

@@ -143,7 +143,7 @@ fn resume(state: &mut State, id: u64) -> Result<(), Text> {
         return Err(text!("that hold is over already; look again"));
     };
     match state.memory.holds[at].why {
-        HoldFor::Person | HoldFor::Boundary | HoldFor::Burning(_) => {}
+        HoldFor::Person | HoldFor::Boundary | HoldFor::Burning(_) | HoldFor::Elsewhere => {}
         HoldFor::Outside(s) => accept(state, s)?,
         HoldFor::Flag(f) => {
             let flag = &mut state.memory.flags[usize::from(f)];
@@ -269,7 +269,11 @@ fn abort(state: &mut State, intent: &Intent, service: ServiceId, hash: &Text) ->
     let s = usize::from(service);
     let name = &state.plan.service(service).name;
     let m = &state.memory.services[s];
-    if !matches!(m.stage, Stage::Deploying | Stage::Stepping | Stage::Aborting) {
+    if m.stage == Stage::Aborted && m.abort.is_some() {
+        return Err(text!("{name} is aborted already: t tries it again, u undoes it"));
+    }
+    // One that was aborted a moment ago, by its controller or by the hands that gave this order, is aborted by it.
+    if !matches!(m.stage, Stage::Deploying | Stage::Stepping | Stage::Aborting | Stage::Aborted) {
         return Err(text!("{name} has no canary in flight; u undoes it"));
     }
     if m.deployed.as_ref().is_some_and(|d| d != hash) {

@@ -48,10 +48,14 @@ pub fn train(state: &State) -> Text {
             .filter(|s| matches!(m.services[*s].stage, Stage::Undoing | Stage::Failed))
             .map(|s| state.plan.services[s].name.as_str())
             .collect();
-        return if left.is_empty() {
-            text!("flags and migrations to be back")
-        } else {
-            text!("{} to be back", left.join(", "))
+        return match (left.is_empty(), state.sight.last_look) {
+            (false, _) => text!("{} to be back", left.join(", ")),
+            // Everything was read back; what was sent before may still land, and is looked for once more.
+            (true, Some(since)) => {
+                let ends = since + state.plan.times.settle;
+                text!("everything to be back for {} s more", ends.saturating_sub(state.sight.now).div_ceil(1000))
+            }
+            (true, None) => text!("flags and migrations to be back"),
         };
     }
     if let Some(hold) = m.holds.first() {
@@ -214,7 +218,9 @@ pub fn people(state: &State) -> Vec<Wait> {
     }
     for hold in &state.memory.holds {
         let answer = match hold.why {
-            HoldFor::Person | HoldFor::Boundary | HoldFor::Burning(_) | HoldFor::Flag(_) => "r goes on, u undoes",
+            HoldFor::Person | HoldFor::Boundary | HoldFor::Burning(_) | HoldFor::Flag(_) | HoldFor::Elsewhere => {
+                "r goes on, u undoes"
+            }
             HoldFor::Inconclusive(_) | HoldFor::NoData(_) => "P with a reason goes on, u undoes",
             HoldFor::Outside(_) => "r accepts it, u undoes",
             HoldFor::Expand => "t runs it again, or order its way back",
