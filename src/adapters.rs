@@ -7,6 +7,7 @@ pub mod flagd;
 pub mod git;
 pub mod journal;
 pub mod kubernetes;
+pub mod probe;
 pub mod prometheus;
 pub mod repo;
 pub mod webhook;

@@ -39,7 +39,7 @@ use crate::config::places::Places;
 use crate::core::order::Want;
 use crate::core::text::Text;
 use crate::ports::{
-    Clock, Cluster, Clusters, Conditions, ConfigHistory, Fault, FlagFile, Journal, Metrics, Post, Repo,
+    Clock, Cluster, Clusters, Conditions, ConfigHistory, Fault, FlagFile, Journal, Metrics, Post, Probe, Repo,
 };
 use crate::rehearsal::serve::Router;
 use console::Console;
@@ -90,6 +90,8 @@ pub struct Wiring {
     pub history: HistoryAt,
     /// Delivers events of a train.
     pub post: Arc<dyn Post>,
+    /// Makes synthetic checks.
+    pub probe: Arc<dyn Probe>,
 }
 
 /// A terminal cockpit for release trains on Kubernetes.

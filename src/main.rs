@@ -9,6 +9,7 @@ use footplate::adapters::flagd::FlagFile;
 use footplate::adapters::git::GitHistory;
 use footplate::adapters::journal::FileJournal;
 use footplate::adapters::kubernetes::{Kubeconfigs, Kubernetes};
+use footplate::adapters::probe::Probe;
 use footplate::adapters::prometheus::Prometheus;
 use footplate::adapters::repo::DiskRepo;
 use footplate::adapters::webhook::Webhook;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         flag_file: Arc::new(|path| Arc::new(FlagFile::at(path))),
         history: Box::new(|root| Arc::new(GitHistory::of(root))),
         post: Arc::new(Webhook::default()),
+        probe: Arc::new(Probe::default()),
     }));
     // A look-up of a name that never ends must not hold up the end of the program.
     // Nor is a screen waited for that hangs in a terminal which takes nothing any more.

@@ -249,6 +249,12 @@ pub trait Post: Send + Sync {
     fn post<'a>(&'a self, address: &'a str, body: &'a serde_json::Value) -> Fut<'a, Result<(), Fault>>;
 }
 
+/// Makes synthetic checks.
+pub trait Probe: Send + Sync {
+    /// Gets an address once, without following it elsewhere: the status of the answer.
+    fn get<'a>(&'a self, address: &'a str) -> Fut<'a, Result<u16, Fault>>;
+}
+
 /// A flagd flag definition file.
 pub trait FlagFile: Send + Sync {
     /// Its text.

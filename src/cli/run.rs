@@ -67,6 +67,7 @@ pub fn office(target: &Target, only: Option<Text>, pace: Pace, wiring: &Wiring, 
         metrics: Arc::new(move |address| metrics(address).map_err(|fault| text!("{fault}"))),
         flag_file: Some(Arc::new(move |path| flag_file(&folder.join(path)))),
         post: Arc::clone(&wiring.post),
+        probe: Arc::clone(&wiring.probe),
         pace,
         only,
     }

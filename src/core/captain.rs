@@ -409,7 +409,12 @@ impl Desk<'_> {
                 return no("a part was taken back".into(), "t tries it again, u undoes");
             }
             HoldFor::Expand => return no("the expand step failed".into(), "t runs it again"),
-            HoldFor::Person | HoldFor::Outside(_) | HoldFor::Boundary | HoldFor::Flag(_) | HoldFor::Burning(_) => {}
+            HoldFor::Person
+            | HoldFor::Outside(_)
+            | HoldFor::Boundary
+            | HoldFor::Flag(_)
+            | HoldFor::Burning(_)
+            | HoldFor::Elsewhere => {}
         }
         lines.push((false, text!("ends the hold of {} ({reason})", hold.who)));
         let left = holds.len() - 1;

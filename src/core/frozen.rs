@@ -9,7 +9,7 @@ use super::train::resolved::{Kind, Resolved, ServiceId, Setting};
 use super::train::train_id;
 use crate::core::judge;
 use crate::core::object::{ObjectKind, ObjectRef};
-use crate::core::slo::{GateBy, Slo};
+use crate::core::slo::{GateBy, Slo, SyntheticCheck};
 use crate::core::text::Text;
 
 pub mod ask;
@@ -91,6 +91,9 @@ pub struct Workload {
     pub lag: Option<Text>,
     /// Greatest lag that is healthy.
     pub max_lag: Option<f64>,
+    /// Synthetic checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<SyntheticCheck>,
     /// Weights that its steps must have (`strategy.progressive`), percent.
     pub weights: Option<Vec<u8>>,
 }

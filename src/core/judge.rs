@@ -85,6 +85,8 @@ pub enum News {
     Lag(Option<f64>),
     /// What somebody else found.
     Report(Report),
+    /// Synthetic checks are no longer made.
+    ChecksOver,
 }
 
 /// A new revision in flight.
@@ -236,6 +238,7 @@ impl Judge {
             }
             News::Lag(lag) => self.lag = lag,
             News::Report(report) => self.reports.put(report),
+            News::ChecksOver => self.reports.checks_over(),
         }
     }
 

@@ -32,11 +32,12 @@ pub enum Mutant {
     DownWithoutOrder,
     AbandonedForEver,
     OrderWithoutEpoch,
+    FailElsewhereIgnored,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::WaveBeforeBake,
         Self::BakeNotWaited,
         Self::VerdictNotNeeded,
@@ -64,5 +65,6 @@ impl Mutant {
         Self::DownWithoutOrder,
         Self::AbandonedForEver,
         Self::OrderWithoutEpoch,
+        Self::FailElsewhereIgnored,
     ];
 }

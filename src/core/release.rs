@@ -481,10 +481,10 @@ pub fn status_of(state: &State, judged: &[Judgement], judges: Value, now: Timest
         detected: memory.detected,
         decided: memory.decided,
         recovered: memory.recovered,
-        cause: memory.cause.as_ref().map(|(s, cause, why)| {
+        cause: memory.cause.as_ref().map(|(whose, cause, why)| {
             let cause =
                 serde_json::to_value(cause).ok().and_then(|c| c.as_str().map(str::to_owned)).unwrap_or_default();
-            text!("{} ({cause}): {why}", plan.service(*s).name)
+            text!("{} ({cause}): {why}", whose.name(plan))
         }),
         judges,
         entries: memory.entries,

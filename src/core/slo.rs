@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::text::Text;
+
 /// What a gate goes by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -24,4 +26,26 @@ pub struct Slo {
     pub p99_ms: Option<f64>,
     /// Ceiling of server errors, per second.
     pub max_5xx_per_second: Option<f64>,
+}
+
+/// Most synthetic checks that one service may have.
+pub const CHECKS_MAX: usize = 8;
+
+/// A synthetic check: an HTTP address that must answer while the service bakes, and while a flag of it moves (`train.md` §3).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SyntheticCheck {
+    /// Its name among those of the service.
+    pub name: Text,
+    /// The address, with scheme; must be reachable from where the conductor runs.
+    pub http: Text,
+    /// The status that it must answer; none for any of 200 to 299.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+impl SyntheticCheck {
+    /// True when this is what it must answer.
+    pub fn holds(&self, status: u16) -> bool {
+        self.status.map_or((200..300).contains(&status), |wanted| wanted == status)
+    }
 }

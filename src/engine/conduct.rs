@@ -39,7 +39,7 @@ use crate::core::train::Phase;
 use crate::core::train::event::{Answer, Event, Fact, Intent};
 use crate::core::train::resolved::ServiceId;
 use crate::core::train::state::Ended;
-use crate::ports::{Clock, Cluster, Fault, FlagFile, Interest, Journal, Metrics, Post, Seen};
+use crate::ports::{Clock, Cluster, Fault, FlagFile, Interest, Journal, Metrics, Post, Probe, Seen};
 use crate::text;
 
 /// The loop looks around at least this often; the train hears of time passing as often.
@@ -75,6 +75,8 @@ pub struct Office {
     pub flag_file: Option<FileAt>,
     /// Delivers events.
     pub post: Arc<dyn Post>,
+    /// Makes synthetic checks.
+    pub probe: Arc<dyn Probe>,
     /// Times of the election.
     pub pace: Pace,
     /// Conduct this train alone (its uid); none for whatever is active.

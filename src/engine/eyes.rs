@@ -1,6 +1,7 @@
 //! Reading what a train is about, freshly and whole: its workloads with what belongs to them, its flags, its Jobs. Watches say when
 //! to look; what is acted on was read here. What a reading means is `core::frozen::reading`'s.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::{join, join3};
@@ -139,10 +140,51 @@ pub async fn flag_object(
     }
 }
 
-/// Reads a flag. A file's version is made of its text.
+/// A flag file as a train reads it, under versions that rise with each change that is seen. Neither its time (a copy may keep an
+/// older one) nor a digest says which of two texts is the later; what is read and written by one hand at a time does.
+pub struct FlagText {
+    file: Arc<dyn FlagFile>,
+    seen: Mutex<(u64, String)>,
+}
+
+impl FlagText {
+    /// A file that nobody has looked into yet.
+    pub fn new(file: Arc<dyn FlagFile>) -> Self {
+        Self { file, seen: Mutex::default() }
+    }
+
+    /// Its text and the version of that.
+    pub fn read(&self) -> Result<(u64, String), Fault> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = self.file.read()?;
+        if seen.0 == 0 || seen.1 != text {
+            *seen = (seen.0 + 1, text);
+        }
+        Ok(seen.clone())
+    }
+
+    /// Puts another text in the place of this version, and says the new one's; a conflict where the file says something else.
+    pub fn replace(&self, version: u64, after: String) -> Result<u64, Fault> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // A text that is not this version's any more is not the one that lies there, unless it came back: then it is no harm.
+        if seen.0 != version {
+            return Err(Fault {
+                kind: FaultKind::Conflict,
+                what: crate::text!("replace {}", self.file.place()),
+                why: "it was changed meanwhile".into(),
+                hint: "it is read again".into(),
+            });
+        }
+        self.file.replace(&seen.1, &after)?;
+        *seen = (seen.0 + 1, after);
+        Ok(seen.0)
+    }
+}
+
+/// Reads a flag.
 pub async fn flag(
     cluster: &dyn Cluster,
-    file: Option<&dyn FlagFile>,
+    file: Option<&FlagText>,
     frozen: &Frozen,
     flag: u16,
 ) -> Result<Option<FlagReading>, Fault> {
@@ -155,17 +197,11 @@ pub async fn flag(
                 hint: "run the train from the environment repository, or keep flags in the cluster".into(),
             });
         };
-        let text = file.read()?;
-        return Ok(flag_file_reading(frozen, flag, &text, version_of(&text)));
+        let (version, text) = file.read()?;
+        return Ok(flag_file_reading(frozen, flag, &text, version));
     }
     let found = flag_object(cluster, frozen, flag).await?;
     Ok(found.and_then(|(_, object)| flag_reading(frozen, flag, &object)))
-}
-
-/// A number that differs where a text does.
-pub fn version_of(text: &str) -> u64 {
-    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().take(8).fold(0, |n, byte| (n << 8) | u64::from(*byte))
 }
 
 /// Reads the Jobs of an expand step.
@@ -175,4 +211,49 @@ pub async fn job(cluster: &dyn Cluster, frozen: &Frozen, migration: u16) -> Resu
         (patch::job_ref(frozen, migration, false, &context), patch::job_ref(frozen, migration, true, &context));
     let (up, down) = join(cluster.read(&up), cluster.read(&down)).await;
     Ok(job_reading(up?.as_ref(), down?.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct InMemory(Mutex<String>);
+
+    impl FlagFile for InMemory {
+        fn read(&self) -> Result<String, Fault> {
+            Ok(self.0.lock().unwrap().clone())
+        }
+        fn replace(&self, before: &str, after: &str) -> Result<(), Fault> {
+            let mut text = self.0.lock().unwrap();
+            if *text != before {
+                let (what, why, hint) = ("replace".into(), "changed".into(), Text::default());
+                return Err(Fault { kind: FaultKind::Conflict, what, why, hint });
+            }
+            after.clone_into(&mut text);
+            Ok(())
+        }
+        fn place(&self) -> Text {
+            "memory".into()
+        }
+    }
+
+    #[test]
+    fn versions_of_a_file_rise_with_each_change_even_with_one_that_goes_back() {
+        let file = Arc::new(InMemory::default());
+        let write = |text: &str| text.clone_into(&mut file.0.lock().unwrap());
+        let flags = FlagText::new(Arc::clone(&file) as Arc<dyn FlagFile>);
+        write("off");
+        assert_eq!(flags.read().unwrap(), (1, "off".into()));
+        assert_eq!(flags.read().unwrap().0, 1);
+        assert_eq!(flags.replace(1, "on".into()).unwrap(), 2);
+        assert_eq!(flags.read().unwrap(), (2, "on".into()));
+        write("off");
+        assert_eq!(flags.read().unwrap().0, 3);
+        // Decided on what was there before; and on what is there no more, unread.
+        assert_eq!(flags.replace(2, "on".into()).unwrap_err().kind, FaultKind::Conflict);
+        write("half");
+        assert_eq!(flags.replace(3, "on".into()).unwrap_err().kind, FaultKind::Conflict);
+        assert_eq!(flags.read().unwrap(), (4, "half".into()));
+    }
 }

@@ -195,6 +195,7 @@ pub fn killers(mutant: Mutant) -> &'static [u32] {
         Mutant::ClaimsEarly | Mutant::NeverDemotes | Mutant::WritesWithoutVersion | Mutant::EpochStays => &[3],
         Mutant::OrderWithoutEpoch => &[3],
         Mutant::DownWithoutOrder => &[6],
+        Mutant::FailElsewhereIgnored => &[15],
     }
 }
 
@@ -281,7 +282,8 @@ pub fn reference(train: u64) -> Scenario {
     scenario.stay = false;
     if train % 4 == 3 {
         let s = scenario.services.len() / 2;
-        scenario.services[s].truth = crate::cluster::Truth::Errors;
+        scenario.services[s].truth =
+            if train % 8 == 7 { crate::cluster::Truth::Elsewhere } else { crate::cluster::Truth::Errors };
         scenario.services[s].unchanged = false;
         scenario.services[s].deployment = false;
     }

@@ -42,6 +42,8 @@ pub enum Truth {
     Crash,
     NoData,
     Unclear,
+    /// It is well itself, and a service beside the train fails because of it.
+    Elsewhere,
 }
 
 #[derive(Clone, PartialEq, Debug, Default)]

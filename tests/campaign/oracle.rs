@@ -79,6 +79,7 @@ pub struct Oracle {
     passes: Vec<Vec<(Hash, u32)>>,
     last: Vec<(Ms, bool, bool)>,
     failed: Vec<bool>,
+    fails_beside: Vec<bool>,
     overs: Vec<(usize, u32)>,
     finished_at: Vec<Option<Ms>>,
     recorded: Vec<Option<Hash>>,
@@ -121,6 +122,7 @@ impl Oracle {
             passes: vec![Vec::new(); count],
             last: vec![(0, true, false); count],
             failed: vec![false; count],
+            fails_beside: vec![false; count],
             overs: Vec::new(),
             finished_at: vec![None; count],
             recorded: vec![None; count],
@@ -193,6 +195,12 @@ impl Oracle {
         }
         self.last[s] = (now, !fail, fail);
         self.failed[s] |= fail;
+    }
+
+    /// Whether a service beside the train was found to fail because of this one.
+    pub fn elsewhere(&mut self, s: usize, fails: bool) {
+        self.failed[s] |= fails;
+        self.fails_beside[s] = fails;
     }
 
     pub fn recorded(&mut self, s: usize, w: &Workload) {
@@ -600,6 +608,9 @@ impl Oracle {
                     self.fail(12, format!("it says completed, and s{s} serves {} % new", w.traffic(1)));
                 }
             }
+            if let Some(s) = self.fails_beside.iter().position(|fails| *fails) {
+                self.fail(15, format!("it says completed, and s{s} hurts a service beside the train"));
+            }
             if flags.iter().any(|(v, _)| *v != 100) {
                 self.fail(12, format!("it says completed, and its flags are {flags:?}"));
             }
@@ -638,7 +649,7 @@ impl Oracle {
                 && !self.flag_bad
                 && ended.is_none()
             {
-                let bad = self.last[s].2;
+                let bad = self.last[s].2 || self.fails_beside[s];
                 if bad && !word.contains("expand") {
                     self.fail(15, format!("it stands still with traffic on s{s}, which failed; it waits for: {word}"));
                 }

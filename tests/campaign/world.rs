@@ -16,7 +16,7 @@ use crate::core::text::Text;
 use crate::core::train::effect::{Change, Effect, Stamp, Tell, Tests};
 use crate::core::train::event::{
     Answer, At, Cause, Check, Event, Fact, FlagReading, Found, HoldFor, Input, Intent, JobReading, Judged, Pause,
-    Reading, Scope, Spec, Want,
+    Reading, Scope, Spec, Tripped, Want,
 };
 use crate::core::train::resolved::{
     Abandon, Deploy, Flag, Kind, Migration, Policy, Resolved, Service, Setting, Times, Untimed, Waiver, Wave,
@@ -249,7 +249,6 @@ fn plan(scenario: &Scenario, mutant: Option<Mutant>) -> Resolved {
                 wave: (s.wave + first) as u16,
                 needs: s.needs.iter().map(|d| *d as u16).collect(),
                 untimed: if s.gate_ends_untimed { Untimed::Gate } else { Untimed::Person },
-                synthetic: false,
                 commit: None,
             })
             .collect(),
@@ -1332,6 +1331,15 @@ impl<'s> World<'s> {
         let late = self.is(|f| *f == Fault::LateVerdicts);
         for s in 0..self.workloads.len() {
             let judged = self.verdict(s, blind);
+            let elsewhere = self.scenario.services[s].truth == Truth::Elsewhere
+                && !blind
+                && judged.hash.is_some()
+                && self.serving_bad[s].is_some_and(|since| self.now >= since + 4_000);
+            self.oracle.elsewhere(s, elsewhere);
+            if elsewhere {
+                let (service, why) = (Text::scrub("beside"), Text::scrub("errors"));
+                self.feed(p, Event::Tripped(Tripped { service, cause: Cause::Logic, why }));
+            }
             let (verdict, full) = (judged.verdict, judged.full);
             let hash = judged.hash.as_ref().map(hash_of);
             if late {
@@ -1367,7 +1375,7 @@ impl<'s> World<'s> {
         let migrated = self.scenario.migration_bad && s == 0 && self.jobs.first() == Some(&JobReading::Done);
         let full = self.now >= w.moved_at + WINDOW;
         let crash = new && truth == Truth::Crash && w.stable.version != 1 && self.now >= w.moved_at + 6_000;
-        let hurts = serving && matches!(truth, Truth::Errors | Truth::Slow);
+        let hurts = serving && matches!(truth, Truth::Errors | Truth::Slow | Truth::Elsewhere);
         let seen = match self.serving_bad[s] {
             Some(since) if hurts || flagged || migrated => self.now >= since + 4_000,
             _ => false,
@@ -1381,7 +1389,7 @@ impl<'s> World<'s> {
             (Verdict::Fail, Cause::Infrastructure)
         } else if blind {
             (Verdict::NoData, Cause::Infrastructure)
-        } else if seen {
+        } else if seen && (truth != Truth::Elsewhere || flagged || migrated) {
             (Verdict::Fail, if truth == Truth::Slow { Cause::Performance } else { Cause::Logic })
         } else if serving && truth == Truth::NoData {
             (Verdict::NoData, Cause::Infrastructure)

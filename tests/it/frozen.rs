@@ -16,7 +16,6 @@ pub fn frozen(kind: Kind, uid: &str, namespace: &str, image: &str, config: Optio
         wave: 0,
         needs: Vec::new(),
         untimed: Untimed::Gate,
-        synthetic: false,
         commit: None,
     };
     // As fast as the rules allow: nothing here is about how long things take.
@@ -46,6 +45,7 @@ pub fn frozen(kind: Kind, uid: &str, namespace: &str, image: &str, config: Optio
         gate: GateBy::Metrics,
         lag: None,
         max_lag: None,
+        checks: Vec::new(),
         weights: None,
     };
     Frozen {

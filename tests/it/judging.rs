@@ -1,7 +1,8 @@
 //! The bench of judges against the rehearsal's cluster and Prometheus, over the wire, on virtual time: a good version passes, a
 //! bad one fails within the minute, a store that is gone holds nobody up, and the same run says the same words.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use footplate::adapters::kubernetes::Kubernetes;
@@ -9,19 +10,20 @@ use footplate::adapters::prometheus::Prometheus;
 use footplate::core::frozen::{FORM, FlagPlace, Frozen, Queries, Workload};
 use footplate::core::judge::Settings;
 use footplate::core::manifest::footplate::Metrics as Asked;
-use footplate::core::slo::{GateBy, Slo};
+use footplate::core::slo::{GateBy, Slo, SyntheticCheck};
 use footplate::core::text::Text;
 use footplate::core::train::Phase;
 use footplate::core::train::event::{Cause, Check, Event, Found, Reading, Spec};
 use footplate::core::train::resolved::{Kind, Resolved, Times};
 use footplate::core::verdict::Verdict;
 use footplate::engine::conduct::judging::{Bench, Kept, Look, Said, Seat, Sight, View, run};
-use footplate::ports::{Clock, Cluster, Fault, FaultKind, Fut, Identity, Metrics, Sample};
+use footplate::ports::{Clock, Cluster, Fault, FaultKind, Fut, Identity, Metrics, Probe, Sample};
 use footplate::rehearsal::clock::{RehearsalClock, SharedWorld, at_full_speed, drive, wednesday};
 use footplate::rehearsal::faults::Faults;
 use footplate::rehearsal::scenario::Scenario;
 use footplate::rehearsal::world::World;
 use footplate::rehearsal::{kinds, prometheus, serve};
+use footplate::text;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -41,6 +43,7 @@ fn workload(name: &str, errors: f64, p99: f64) -> Workload {
         gate: GateBy::Metrics,
         lag: None,
         max_lag: None,
+        checks: vec![SyntheticCheck { name: "smoke".into(), http: text!("http://{name}/smoke"), status: Some(204) }],
         weights: None,
     }
 }
@@ -49,7 +52,7 @@ fn frozen() -> Frozen {
     let service = |(name, ..): &(&str, f64, f64)| {
         json!({
             "name": name, "version": "2.8.0", "image": format!("registry.example/payments/{name}:2.8.0"),
-            "kind": "Rollout", "wave": 0, "needs": [], "untimed": "Gate", "synthetic": false, "commit": null,
+            "kind": "Rollout", "wave": 0, "needs": [], "untimed": "Gate", "commit": null,
         })
     };
     let resolved: Resolved = serde_json::from_value(json!({
@@ -64,6 +67,7 @@ fn frozen() -> Frozen {
         gate: GateBy::Health,
         lag: Some("sum(kafka_consumergroup_lag{group=\"ledger-consumer\"})".into()),
         max_lag: Some(5000.0),
+        checks: Vec::new(),
         ..workload("ledger-consumer", 0.0, 0.0)
     };
     Frozen {
@@ -120,8 +124,22 @@ fn reading(rollout: &Value) -> Reading {
     }
 }
 
+/// Answers synthetic checks with one status, and remembers who was asked.
+struct Smoke {
+    answers: AtomicU16,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Probe for Smoke {
+    fn get<'a>(&'a self, address: &'a str) -> Fut<'a, Result<u16, Fault>> {
+        self.asked.lock().unwrap().push(address.to_owned());
+        Box::pin(std::future::ready(Ok(self.answers.load(Ordering::Relaxed))))
+    }
+}
+
 /// A rehearsal with a bench on it, and what the bench said so far.
 struct Rig {
+    probe: Arc<Smoke>,
     world: SharedWorld,
     clock: RehearsalClock,
     looks: mpsc::Sender<Look>,
@@ -148,15 +166,17 @@ impl Rig {
         tokio::spawn(drive(world.clone(), clock));
         let (looks, inbox) = mpsc::channel(64);
         let (out, said) = mpsc::channel(1024);
+        let probe = Arc::new(Smoke { answers: AtomicU16::new(204), asked: Mutex::default() });
         let bench = Bench {
             frozen: Arc::new(frozen()),
             cluster: Arc::new(cluster) as Arc<dyn Cluster>,
             metrics: Ok(store.unwrap_or_else(|| Arc::new(metrics))),
             clock: Arc::new(clock),
+            probe: Arc::clone(&probe) as Arc<dyn Probe>,
             kept,
         };
         tokio::spawn(run(bench, inbox, out));
-        let mut rig = Self { world, clock, looks, said, words: Vec::new(), before: Text::default() };
+        let mut rig = Self { probe, world, clock, looks, said, words: Vec::new(), before: Text::default() };
         rig.before = rig.read("billing-api").stable;
         rig
     }
@@ -275,13 +295,30 @@ fn a_good_version_passes_at_its_step_and_at_its_bake() {
         assert!(view.scrape_age.is_some_and(|age| age <= Duration::from_secs(11)), "{view:?}");
         println!("{}", view.why);
 
+        assert_eq!(*rig.probe.asked.lock().unwrap(), [""; 0], "checks are for the bake");
         rig.change(|o| o["spec"]["paused"] = json!(false));
         rig.until("all of it", Phase::Rolling, 600, |rig| rig.read("billing-api").stable != rig.before).await;
         let steps = rig.read("billing-api").steps;
         let baked = |rig: &Rig| rig.judged(|j| j.verdict == Verdict::Pass && j.full && j.step == Some(steps)).is_some();
         rig.until("a pass of the bake", Phase::Rolling, 120, baked).await;
         assert!(rig.judged(|j| j.verdict != Verdict::Pass).is_none(), "nothing held or failed it");
-        assert!(!rig.words.iter().any(|(_, said)| matches!(said, Said::Outside { .. })));
+        assert!(!rig.words.iter().any(|(_, said)| matches!(said, Said::Event(Event::Tripped(_)))));
+
+        let asked = |rig: &Rig| rig.probe.asked.lock().unwrap().len();
+        assert!(asked(&rig) > 5 && rig.probe.asked.lock().unwrap().iter().all(|a| a == "http://billing-api/smoke"));
+        let answers = |rig: &Rig, status| rig.probe.answers.store(status, Ordering::Relaxed);
+        // One wrong answer is none.
+        let before = asked(&rig);
+        answers(&rig, 503);
+        rig.until("one more check", Phase::Rolling, 20, |rig| asked(rig) > before).await;
+        answers(&rig, 204);
+        rig.until("three more checks", Phase::Rolling, 40, |rig| asked(rig) > before + 3).await;
+        assert!(rig.judged(|j| j.verdict != Verdict::Pass).is_none(), "one of them failed it");
+        answers(&rig, 503);
+        let fails = |rig: &Rig| rig.judged(|j| j.verdict == Verdict::Fail && j.cause == Cause::Logic).is_some();
+        rig.until("a fail", Phase::Rolling, 30, fails).await;
+        let why = rig.views()[0].why.clone();
+        assert!(why.starts_with("check smoke: answered 503, ") && why.ends_with(" times running"), "{why}");
     })
     .unwrap();
 }

@@ -21,7 +21,7 @@ use crate::engine::conduct::{self, Handle, Office, Say};
 use crate::engine::depart;
 use crate::engine::look::look;
 use crate::engine::run::{Place, Systems};
-use crate::ports::{Fault, Fut, Post, Repo};
+use crate::ports::{Fault, FaultKind, Fut, Post, Probe, Repo};
 use crate::rehearsal::clock::SharedWorld;
 use crate::rehearsal::repo::Embedded;
 use crate::rehearsal::scenario::Outcome;
@@ -39,6 +39,17 @@ struct Nobody;
 impl Post for Nobody {
     fn post<'a>(&'a self, _: &'a str, _: &'a Value) -> Fut<'a, Result<(), Fault>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl Probe for Nobody {
+    fn get<'a>(&'a self, address: &'a str) -> Fut<'a, Result<u16, Fault>> {
+        Box::pin(std::future::ready(Err(Fault {
+            kind: FaultKind::Unreachable,
+            what: text!("check {address}"),
+            why: "a rehearsal reaches nothing outside".into(),
+            hint: "leave synthetic checks out of what is rehearsed".into(),
+        })))
     }
 }
 
@@ -101,6 +112,7 @@ pub(super) fn conductor(place: &Place, systems: &Systems, release: &Release, me:
         metrics: Arc::new(move |_| metrics.clone()),
         flag_file: None,
         post: Arc::new(Nobody),
+        probe: Arc::new(Nobody),
         pace: Pace::default(),
         only: Some(release.uid.clone()),
     })

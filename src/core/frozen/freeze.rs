@@ -109,7 +109,6 @@ pub fn freeze(given: &Given<'_>) -> Result<Made, Vec<Text>> {
             wave,
             needs: before[n].iter().copied().collect(),
             untimed: if environment.protected { Untimed::Person } else { Untimed::Gate },
-            synthetic: false,
             commit: pin.commit.clone().zip(pin.commit_time),
         });
         let weights = weights.clone().filter(|_| kind == Kind::Rollout);
@@ -244,6 +243,7 @@ fn workload(service: &service::Service, kind: Kind, config: Option<Text>, weight
         gate: service.gate,
         lag: service.lag.clone(),
         max_lag: service.max_lag,
+        checks: service.checks.clone(),
         weights,
     }
 }

@@ -28,7 +28,6 @@ fn frozen(kind: Kind) -> Frozen {
         wave: 1,
         needs: Vec::new(),
         untimed: Untimed::Gate,
-        synthetic: false,
         commit: None,
     };
     let queries = Queries { requests: "r".into(), errors: "e".into(), latency: "l".into() };
@@ -65,6 +64,7 @@ fn frozen(kind: Kind) -> Frozen {
             gate: GateBy::Metrics,
             lag: None,
             max_lag: None,
+            checks: Vec::new(),
             weights: None,
         }],
         watched: Vec::new(),

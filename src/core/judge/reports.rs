@@ -11,6 +11,9 @@ use crate::text;
 /// How many reports are remembered of one service.
 const REPORTS_MAX: usize = 32;
 
+/// What the names of synthetic checks begin with.
+const CHECK: &str = "check ";
+
 /// What a report comes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Word {
@@ -100,7 +103,7 @@ impl Report {
             Some(false) => Word::Fail,
             None => Word::NoData,
         };
-        Self { name: text!("check {name}"), word, why, cause: Cause::Logic }
+        Self { name: text!("{CHECK}{name}"), word, why, cause: Cause::Logic }
     }
 }
 
@@ -131,6 +134,11 @@ impl Reports {
     /// A step was left: what was found out about it is past, but a failure stays.
     pub fn step_left(&mut self) {
         self.0.retain(|r| matches!(r.word, Word::Fail | Word::Aborted));
+    }
+
+    /// No synthetic check is made any more: what the last ones said is past.
+    pub fn checks_over(&mut self) {
+        self.0.retain(|r| !r.name.starts_with(CHECK));
     }
 
     /// Forgets everything.

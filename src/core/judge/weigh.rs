@@ -24,8 +24,9 @@ impl Judge {
         if self.flight.is_some() {
             findings
                 .extend(pods::broken(&self.pods, &self.settings).map(|why| Finding::fail(Cause::Infrastructure, why)));
-            self.weigh_reports(&mut findings, &mut out);
         }
+        // Without a version in flight there are reports of checks alone: of a flag that moves.
+        self.weigh_reports(&mut findings, &mut out);
         let good = match self.subject.gate {
             GateBy::Health => self.weigh_health(at, &mut findings, &mut out),
             GateBy::Metrics => self.weigh_metrics(at, counts, &mut findings, &mut out),

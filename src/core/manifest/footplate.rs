@@ -211,7 +211,7 @@ fn footplate(r: &mut Reader<'_>, node: &Node<'_>) -> Option<Footplate> {
             let kind = r.required(&sink, "an incident sink", "kind", "write `kind: webhook`");
             kind.map(|n| r.word(n, "kind", &[("webhook", ())]));
             let url = r.required(&sink, "an incident sink", "url", "write `url: https://…`");
-            sinks.extend(url.and_then(|n| address(r, n, "url")));
+            sinks.extend(url.and_then(|n| r.address(n, "url")));
         }
     }
     let migrations = top.get("migrations").and_then(|n| r.fields(n, "migrations", &["runner", "template"]));
@@ -310,7 +310,7 @@ fn environments(r: &mut Reader<'_>, node: &Node<'_>, named: &mut Vec<At<Text>>) 
             r.label(raw, n.span, "namespace")
         });
         let cluster_uid = env.get("clusterUid").and_then(|n| cluster_uid(r, n));
-        let prometheus = env.get("prometheus").and_then(|n| address(r, n, "prometheus"));
+        let prometheus = env.get("prometheus").and_then(|n| r.address(n, "prometheus"));
         let deploy = env.get("deploy").and_then(|n| r.word(n, "deploy", &[("direct", false), ("git", true)]));
         let protected = env.get("protected").and_then(|n| r.boolean(n, "protected")).unwrap_or(false);
         let abandon = [("undo", OnAbandon::Undo), ("stay", OnAbandon::Stay)];
@@ -343,22 +343,6 @@ fn cluster_uid(r: &mut Reader<'_>, node: &Node<'_>) -> Option<Text> {
     }
     let fix = "write what `kubectl get ns kube-system -o jsonpath={.metadata.uid}` prints";
     r.error(node.span, text!("clusterUid `{}` is not a uid", short(raw)), fix);
-    None
-}
-
-/// An http or https address without credentials in it.
-fn address(r: &mut Reader<'_>, node: &Node<'_>, what: &str) -> Option<Text> {
-    let raw = r.line(node, what)?;
-    let rest = raw.strip_prefix("http://").or_else(|| raw.strip_prefix("https://"));
-    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
-    let message = if host.contains('@') {
-        text!("{what} carries credentials; whoever reads this file reads them")
-    } else if host.is_empty() || raw.contains(char::is_whitespace) {
-        text!("{what} `{}` is not an HTTP address", short(&raw))
-    } else {
-        return Some(raw);
-    };
-    r.error(node.span, message, "write it like http://prometheus.monitoring:9090");
     None
 }
 

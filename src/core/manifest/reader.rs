@@ -162,6 +162,22 @@ impl<'s> Reader<'s> {
         Some(Text::scrub(raw.trim()))
     }
 
+    /// An http or https address without credentials in it.
+    pub fn address(&mut self, node: &Node<'_>, what: &str) -> Option<Text> {
+        let raw = self.line(node, what)?;
+        let rest = raw.strip_prefix("http://").or_else(|| raw.strip_prefix("https://"));
+        let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+        let message = if host.contains('@') {
+            text!("{what} carries credentials; whoever reads this file reads them")
+        } else if host.is_empty() || raw.contains(char::is_whitespace) {
+            text!("{what} `{}` is not an HTTP address", short(&raw))
+        } else {
+            return Some(raw);
+        };
+        self.error(node.span, message, "write it like http://prometheus.monitoring:9090");
+        None
+    }
+
     /// A word from a fixed list.
     pub fn word<T: Copy>(&mut self, node: &Node<'_>, what: &str, words: &[(&str, T)]) -> Option<T> {
         let raw = self.scalar(node, what)?;

@@ -4,7 +4,7 @@ use super::reader::{Reader, short};
 use super::yaml::Node;
 use crate::core::finding::{At, FileId, Findings, Place, Sources};
 use crate::core::image;
-pub use crate::core::slo::{GateBy, Slo};
+pub use crate::core::slo::{CHECKS_MAX, GateBy, Slo, SyntheticCheck};
 use crate::core::text::{Text, is_hostile};
 use crate::text;
 
@@ -49,6 +49,8 @@ pub struct Service {
     pub configs: Vec<At<Text>>,
     /// Path of its health endpoint.
     pub health: Option<Text>,
+    /// Addresses that must answer while it bakes and while a flag of it moves.
+    pub checks: Vec<SyntheticCheck>,
 }
 
 /// Kinds of workload that a train can move.
@@ -70,7 +72,7 @@ pub fn read(sources: &Sources, file: FileId, folder: &str) -> (Option<Service>, 
     (service, findings)
 }
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "name",
     "dependsOn",
     "exposesContracts",
@@ -86,6 +88,7 @@ const KEYS: [&str; 15] = [
     "flags",
     "configs",
     "health",
+    "checks",
 ];
 
 fn service(r: &mut Reader<'_>, node: &Node<'_>, file: FileId, folder: &str) -> Option<Service> {
@@ -152,6 +155,7 @@ fn service(r: &mut Reader<'_>, node: &Node<'_>, file: FileId, folder: &str) -> O
         }
         good.then_some(path)
     });
+    let checks = top.get("checks").map(|n| checks(r, n)).unwrap_or_default();
     let name = name?;
     Some(Service {
         workload_name: workload_name.unwrap_or_else(|| name.value.clone()),
@@ -173,6 +177,7 @@ fn service(r: &mut Reader<'_>, node: &Node<'_>, file: FileId, folder: &str) -> O
         flags,
         configs,
         health,
+        checks,
     })
 }
 
@@ -190,6 +195,40 @@ fn slo(r: &mut Reader<'_>, node: &Node<'_>) -> Slo {
         r.error(n.span, "p99 is shorter than p95".into(), "exchange them, or correct one");
     }
     Slo { error_rate, p95_ms, p99_ms, max_5xx_per_second }
+}
+
+/// Synthetic checks; a failing one is known by its name.
+fn checks(r: &mut Reader<'_>, node: &Node<'_>) -> Vec<SyntheticCheck> {
+    let mut out: Vec<SyntheticCheck> = Vec::new();
+    for item in r.list(node, "checks") {
+        let Some(check) = r.fields(item, "a check", &["name", "http", "status"]) else { continue };
+        let named = r.required(&check, "a check", "name", "write `name: smoke`");
+        let name = named.and_then(|n| {
+            let raw = r.scalar(n, "name")?;
+            let name = r.label(raw, n.span, "the check name")?;
+            if out.iter().any(|c| c.name == name) {
+                r.error(n.span, text!("check `{name}` is there twice"), "rename one of them");
+            }
+            Some(name)
+        });
+        let http = r.required(&check, "a check", "http", "write `http: https://billing.example/smoke`");
+        let http = http.and_then(|n| r.address(n, "http"));
+        let status = check.get("status").and_then(|n| {
+            let status = r.number(n, "status", 100.0, 599.0)?;
+            if status.fract() > 0.0 {
+                r.error(n.span, text!("status {status} is not one of HTTP's"), "write it like `status: 204`");
+            }
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 100 to 599")]
+            Some(status as u16)
+        });
+        let (Some(name), Some(http)) = (name, http) else { continue };
+        out.push(SyntheticCheck { name, http, status });
+    }
+    if out.len() > CHECKS_MAX {
+        r.error(node.span, text!("{} checks, and at most {CHECKS_MAX} are made", out.len()), "leave the best ones");
+        out.truncate(CHECKS_MAX);
+    }
+    out
 }
 
 /// Files a service owns; two with the same base name cannot lie in one ConfigMap (`train.md` §1).

@@ -39,13 +39,13 @@ impl PastTrain {
             Ok(None) => return train,
             Err(why) => return Self { outcome: Outcome::Unreadable(why), ..train },
         };
-        let name = |s: u16| plan.services.get(usize::from(s)).map(|service| service.name.clone());
         (train.started, train.detected) = (memory.started, memory.detected);
         (train.decided, train.recovered) = (memory.decided, memory.recovered);
-        train.cause = memory
-            .cause
-            .as_ref()
-            .and_then(|(s, cause, why)| Some(Blame { service: name(*s)?, cause: *cause, why: why.clone() }));
+        train.cause = memory.cause.as_ref().map(|(whose, cause, why)| Blame {
+            service: whose.name(plan).clone(),
+            cause: *cause,
+            why: why.clone(),
+        });
         train.undone = memory.undo.as_ref().map(|undo| (undo.who.clone(), undo.automatic));
         // The status that names the result is the last one.
         train.ended = release.status.as_ref().filter(|status| status.result.is_some()).map(|status| status.written);

@@ -129,6 +129,10 @@ fn came_in(news: &mut News, plan: &Resolved, event: &Event, verdict: Option<Verd
             let name = &plan.service(judged.service).name;
             news.say(name, text!("its gate {word}: {}", judged.why), weight, sign);
         }
+        Event::Tripped(trip) => {
+            let text = text!("it is no part of the train, and FAILS: {}", trip.why);
+            news.say(&trip.service, text, Weight::Alarm, Some(Sign::Fail));
+        }
         Event::Gone(s) => news.say(&plan.service(*s).name, "its workload is gone".into(), Weight::Alarm, None),
         Event::Gap => news.train("the conductor stood still: it reads everything anew".into(), Weight::Warn, None),
         Event::Freeze(Some(why)) => news.train(text!("a freeze window begins: {why}"), Weight::Warn, None),
@@ -263,6 +267,7 @@ fn hold_word(why: HoldFor) -> &'static str {
         HoldFor::Expand => "an expand step failed",
         HoldFor::Burning(_) => "a service breaks its SLO already",
         HoldFor::Second(_) => "it tripped a second time",
+        HoldFor::Elsewhere => "a service that is no part of the train fails",
     }
 }
 

@@ -3,7 +3,7 @@
 //! follows from what it is about, so that two conductors make one.
 
 use super::effect::Effect;
-use super::event::{HoldFor, Intent, JobReading, Judged, Pause, Scope, Want};
+use super::event::{Cause, HoldFor, Intent, JobReading, Judged, Pause, Scope, Tripped, Want, Whose};
 use super::resolved::{Abandon, ServiceId};
 use super::state::{Stage, State};
 use super::step::Out;
@@ -69,24 +69,39 @@ fn hold(state: &mut State, out: &mut Out, about: u64, why: HoldFor, says: Text) 
     order(state, out, id, Want::Hold(None, why), says);
 }
 
-/// Something failed.
-pub(super) fn trip(state: &mut State, out: &mut Out, judged: &Judged) {
-    let s = usize::from(judged.service);
-    if state.memory.closing.is_some() || matches!(state.memory.phase, Phase::Planned | Phase::Preflight) {
-        return;
-    }
-    if state.memory.undo.as_ref().is_some_and(|u| u.whole) {
-        return;
-    }
+/// True while a fail decides something.
+fn counts(state: &State) -> bool {
+    state.memory.closing.is_none()
+        && !matches!(state.memory.phase, Phase::Planned | Phase::Preflight)
+        && !state.memory.undo.as_ref().is_some_and(|u| u.whole)
+}
+
+fn blame(state: &mut State, out: &mut Out, whose: Whose, cause: Cause, why: &Text) {
     if state.memory.detected.is_none() {
         state.memory.detected = out.wall();
-        state.memory.cause = Some((judged.service, judged.cause, judged.why.clone()));
+        state.memory.cause = Some((whose, cause, why.clone()));
         state.touch();
     }
-    let m = &mut state.memory.services[s];
+}
+
+/// Something failed.
+pub(super) fn trip(state: &mut State, out: &mut Out, judged: &Judged) {
+    if !counts(state) {
+        return;
+    }
+    blame(state, out, Whose::Ours(judged.service), judged.cause, &judged.why);
+    let m = &mut state.memory.services[usize::from(judged.service)];
     if m.detected.is_none() {
         m.detected = out.wall();
         m.cause = Some(judged.cause);
+    }
+}
+
+/// Something failed that is no part of the train.
+pub(super) fn tripped(state: &mut State, out: &mut Out, trip: &Tripped) {
+    if counts(state) {
+        blame(state, out, Whose::Elsewhere(trip.service.clone()), trip.cause, &trip.why);
+        state.sight.tripped = Some((trip.clone(), state.sight.now));
     }
 }
 
@@ -127,12 +142,14 @@ fn fails(state: &mut State, out: &mut Out) {
     if whole {
         return;
     }
+    let mut ours = false;
     for s in state.ids() {
         let Some(heard) = &state.sight.desks[s].heard else { continue };
         if heard.verdict != Verdict::Fail || now > heard.at + state.plan.times.verdict_fresh {
             continue;
         }
         let Ok(id) = ServiceId::try_from(s) else { return };
+        ours = true;
         let why = heard.why.clone();
         let about_canary = heard.hash.is_some();
         let phase = state.memory.phase;
@@ -161,6 +178,31 @@ fn fails(state: &mut State, out: &mut Out) {
             continue;
         }
         order(state, out, number, Want::Undo(scope), why);
+    }
+    if !ours {
+        fails_elsewhere(state, out);
+    }
+}
+
+/// What fails now and is no part of the train: what the train moved is taken back, as for a service of its own.
+fn fails_elsewhere(state: &mut State, out: &mut Out) {
+    let Some((trip, at)) = &state.sight.tripped else { return };
+    let ignored = state.plan.broken(Mutant::FailElsewhereIgnored);
+    if ignored || state.sight.now > at + state.plan.times.verdict_fresh {
+        return;
+    }
+    let why = text!("{}, which is no part of the train: {}", trip.service, trip.why);
+    let phase = state.memory.phase;
+    match phase {
+        Phase::Expanding => hold(state, out, 0x200, HoldFor::Expand, text!("during the expand step: {why}")),
+        Phase::Flags if flag_first(state, out, &why) => {}
+        _ if !state.memory.services.iter().any(|m| m.touched) => {
+            hold(state, out, 0x800, HoldFor::Elsewhere, why);
+        }
+        _ => {
+            let number = own(UNDO, 0, count(state, UNDO, 0));
+            order(state, out, number, Want::Undo(Scope::All), why);
+        }
     }
 }
 

@@ -55,6 +55,8 @@ pub enum Event {
     JobRead(u16, JobReading),
     /// A judge said something of a service.
     Judged(Judged),
+    /// A service that is no part of the train fails.
+    Tripped(Tripped),
     /// An order was read back from where it is durable (Release.spec, or the fsynced file).
     Ordered(Intent),
     /// An effect was answered.
@@ -187,6 +189,38 @@ pub struct Judged {
     pub cause: Cause,
     /// In one line, with figures.
     pub why: Text,
+}
+
+/// A service of the repository that is no part of the train, and fails while the train runs. What the train moved may be what
+/// hurts it: a trip anywhere fails the train (`train.md` §3).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Tripped {
+    /// Which.
+    pub service: Text,
+    /// What it is about.
+    pub cause: Cause,
+    /// In one line, with figures.
+    pub why: Text,
+}
+
+/// Whose failing a train is blamed on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Whose {
+    /// A service of the train.
+    Ours(ServiceId),
+    /// Another one of the repository, by its name.
+    Elsewhere(Text),
+}
+
+impl Whose {
+    /// Its name.
+    pub fn name<'a>(&'a self, plan: &'a super::resolved::Resolved) -> &'a Text {
+        match self {
+            Self::Ours(s) => &plan.service(*s).name,
+            Self::Elsewhere(name) => name,
+        }
+    }
 }
 
 /// What the pre-flight looks at.
@@ -376,6 +410,8 @@ pub enum HoldFor {
     Burning(ServiceId),
     /// It tripped a second time.
     Second(ServiceId),
+    /// A service that is no part of the train failed before anything of the train was deployed.
+    Elsewhere,
 }
 
 /// How far an undo reaches.

@@ -1,7 +1,7 @@
 //! Whether what was read back belongs to a plan: every index in it names something there. What comes from a file or from the
 //! cluster goes through here before it reaches the machine, which goes by index and trusts them.
 
-use super::event::{Check, Event, HoldFor, Input, Intent, Scope, Want};
+use super::event::{Check, Event, HoldFor, Input, Intent, Scope, Want, Whose};
 use super::resolved::{Resolved, ServiceId};
 use super::state::Memory;
 use crate::core::text::Text;
@@ -60,7 +60,10 @@ pub fn memory(plan: &Resolved, memory: &Memory) -> Result<(), Text> {
     memory.undo.iter().flat_map(|u| &u.services).try_for_each(|s| service(plan, *s))?;
     memory.facts.iter().map(|(c, _)| c).chain(&memory.accepted).try_for_each(|c| check(plan, c))?;
     memory.alarms.iter().try_for_each(|(s, _)| service(plan, *s))?;
-    memory.cause.as_ref().map_or(Ok(()), |(s, ..)| service(plan, *s))
+    match &memory.cause {
+        Some((Whose::Ours(s), ..)) => service(plan, *s),
+        Some((Whose::Elsewhere(_), ..)) | None => Ok(()),
+    }
 }
 
 /// The input speaks of what is in this plan.
@@ -96,7 +99,8 @@ pub fn input(plan: &Resolved, input: &Input) -> Result<(), Text> {
         | Event::Kept(_)
         | Event::StatusKept(_)
         | Event::Freeze(_)
-        | Event::Acted(..) => Ok(()),
+        | Event::Acted(..)
+        | Event::Tripped(_) => Ok(()),
     }
 }
 
@@ -134,7 +138,7 @@ fn held(plan: &Resolved, why: &HoldFor) -> Result<(), Text> {
         | HoldFor::Burning(s)
         | HoldFor::Second(s) => service(plan, *s),
         HoldFor::Flag(f) => flag(plan, *f),
-        HoldFor::Person | HoldFor::Partly | HoldFor::Boundary | HoldFor::Expand => Ok(()),
+        HoldFor::Person | HoldFor::Partly | HoldFor::Boundary | HoldFor::Expand | HoldFor::Elsewhere => Ok(()),
     }
 }
 

@@ -100,8 +100,6 @@ pub struct Service {
     pub needs: Vec<ServiceId>,
     /// Who ends a pause without a duration.
     pub untimed: Untimed,
-    /// True when a synthetic check must pass at its bake.
-    pub synthetic: bool,
     /// The commit it was built from and when that was made, where known (lead time).
     pub commit: Option<(Text, Timestamp)>,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Phase;
 use super::effect::Tell;
-use super::event::{Cause, Check, FlagReading, Found, HoldFor, Intent, JobReading, Reading, Scope};
+use super::event::{Cause, Check, FlagReading, Found, HoldFor, Intent, JobReading, Reading, Scope, Tripped, Whose};
 use super::resolved::{Resolved, ServiceId, Setting};
 use crate::core::text::Text;
 use crate::core::verdict::{TrainPhase, Verdict};
@@ -274,7 +274,7 @@ pub struct Memory {
     /// Traffic is back, read back.
     pub recovered: Option<Timestamp>,
     /// What tripped.
-    pub cause: Option<(ServiceId, Cause, Text)>,
+    pub cause: Option<(Whose, Cause, Text)>,
     /// Outside changes and alarms, the latest few.
     pub alarms: Vec<(ServiceId, Text)>,
 }
@@ -350,6 +350,8 @@ pub(super) struct Desk {
 pub(super) struct Sight {
     pub now: u64,
     pub desks: Vec<Desk>,
+    /// The latest fail of a service that is no part of the train, and when it was heard.
+    pub tripped: Option<(Tripped, u64)>,
     pub flags: Vec<Option<FlagReading>>,
     pub flag_sent: Vec<Option<u64>>,
     pub flag_back_at: Vec<Option<u64>>,
@@ -483,7 +485,9 @@ impl State {
 
     /// True while a version that was found bad, or that a person aborted, may still have traffic.
     pub fn bad_traffic(&self) -> bool {
-        let found = |s: &ServiceMemory| s.detected.is_some() || s.abort.is_some();
+        // What fails elsewhere may be hurt by any of them.
+        let elsewhere = matches!(self.memory.cause, Some((Whose::Elsewhere(_), ..)));
+        let found = |s: &ServiceMemory| s.detected.is_some() || s.abort.is_some() || elsewhere;
         let back = |s: &ServiceMemory| matches!(s.stage, Stage::Aborting | Stage::Undoing | Stage::Failed) && found(s);
         self.memory.services.iter().enumerate().any(|(s, m)| back(m) && self.serves_new(s))
     }

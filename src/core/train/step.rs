@@ -195,6 +195,7 @@ fn take_in(state: &mut State, out: &mut Out, input: &Input) {
             }
         }
         Event::Judged(judged) => take_verdict(state, out, judged),
+        Event::Tripped(trip) => auto::tripped(state, out, trip),
         Event::Ordered(intent) => {
             state.sight.ordering.retain(|(waiting, _)| waiting.id != intent.id);
             orders::take(state, out, intent);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::effect::{Change, Effect};
-use super::event::{At, Check, Event, Fact, Found, Input, Intent, Reading, Scope, Spec, Want};
+use super::event::{At, Cause, Check, Event, Fact, Found, HoldFor, Input, Intent, Reading, Scope, Spec, Tripped, Want};
 use super::flags::{RAMP, value_at};
 use super::resolved::{Abandon, Deploy, Kind, Resolved, Service, Setting, Times, Untimed, Wave};
 use super::state::Memory;
@@ -22,7 +22,6 @@ fn plan() -> Resolved {
         wave,
         needs: needs.to_vec(),
         untimed: Untimed::Gate,
-        synthetic: false,
         commit: None,
     };
     Resolved {
@@ -161,6 +160,42 @@ fn the_first_wave_alone_is_deployed_and_all_waiting_says_why() {
     assert_eq!(why::service(&run.state, 1), "a");
     assert_eq!(why::service(&run.state, 2), "b");
     assert_eq!(why::train(&run.state), "a of wave 0");
+}
+
+#[test]
+fn a_service_beside_the_train_that_fails_holds_it_before_its_first_deploy_and_takes_it_back_after() {
+    let trip = || {
+        let (service, why) = ("z".into(), "errors 4 %, 8x base".into());
+        Event::Tripped(Tripped { service, cause: Cause::Logic, why })
+    };
+    let ordered = |run: &Run| {
+        let order = |e: &Effect| match e {
+            Effect::Order(intent) => Some(intent.clone()),
+            _ => None,
+        };
+        run.effects.iter().rev().find_map(order)
+    };
+    let mut run = Run::new();
+    run.start();
+    run.give(trip());
+    let hold = ordered(&run).expect("an order");
+    assert_eq!(hold.want, Want::Hold(None, HoldFor::Elsewhere));
+    assert!(hold.order.why.contains("z, which is no part of the train: errors 4 %"), "{}", hold.order.why);
+    run.give(Event::Ordered(hold.clone()));
+    assert_eq!((run.state.phase(), run.deploys().len()), (Phase::NeedsPerson, 0));
+    assert_eq!(run.state.memory().cause.as_ref().unwrap().0.name(run.state.plan()).as_str(), "z");
+    run.now += run.state.plan().times.verdict_fresh;
+    run.order(5, Want::Resume(hold.id));
+    run.give(Event::Fact(Fact { check: Check::Burning(0), found: Found::Good("0.1 %".into()) }));
+    run.give(Event::Tick);
+    assert_eq!(run.deploys(), [0]);
+    run.read(0, |r| (r.spec, r.current, r.step, r.weight, r.healthy) = (Spec::Pinned, "new".into(), 1, 25, false));
+    run.give(trip());
+    let undo = ordered(&run).expect("an order");
+    assert_eq!(undo.want, Want::Undo(Scope::All));
+    run.give(Event::Ordered(undo));
+    assert_eq!(run.state.phase(), Phase::Undoing);
+    assert!(run.state.bad_traffic(), "any of what was deployed may hurt it");
 }
 
 #[test]

@@ -1,18 +1,19 @@
 //! Carrying out what a train wants: made into patches by the core, let through by the guard, sent once each. The answer says
 //! what is known of its outcome and no more. Retries are the train's, in sight of everybody.
 
+use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::eyes;
+use super::super::eyes::{self, FlagText};
 use super::{Ground, Office};
 use crate::core::frozen::patch::{self, Cannot, Ordered};
 use crate::core::frozen::{FlagPlace, Frozen};
 use crate::core::snapshot::WriteMode;
 use crate::core::train::effect::{FlagChange, Forward, Safe};
 use crate::core::train::event::Answer;
-use crate::core::train::resolved::{ServiceId, Setting};
-use crate::ports::{Fault, FaultKind, FlagFile};
+use crate::core::train::resolved::ServiceId;
+use crate::ports::{Fault, FaultKind};
 use crate::text;
 
 /// A change in the safe direction, as patches.
@@ -105,31 +106,38 @@ fn is_test(why: &str) -> bool {
     .any(|words| why.contains(words))
 }
 
-/// The flag file of a train, where this process runs beside it.
-pub(super) fn file_of(office: &Office, frozen: &Frozen) -> Option<Arc<dyn FlagFile>> {
+/// The flag file of a train, where this process runs beside it. A Release is written by others: the file that it names lies in
+/// the repository or is not opened.
+pub(super) fn file_of(office: &Office, frozen: &Frozen) -> Option<Arc<FlagText>> {
     match (&frozen.flags, &office.flag_file) {
-        (FlagPlace::File(path), Some(open)) => Some(open(path)),
+        (FlagPlace::File(path), Some(open)) => {
+            let inside = Path::new(path.as_str()).components().all(|part| matches!(part, Component::Normal(_)));
+            inside.then(|| Arc::new(FlagText::new(open(path))))
+        }
         _ => None,
     }
 }
 
 /// Sets a flag, under the test of the version of what holds it.
-pub(super) async fn flag(office: &Office, frozen: &Frozen, change: &FlagChange, ground: &Ground) -> Answer {
+pub(super) async fn flag(
+    office: &Office,
+    file: Option<&FlagText>,
+    frozen: &Frozen,
+    change: &FlagChange,
+    ground: &Ground,
+) -> Answer {
     let key = &frozen.resolved.flags[usize::from(change.flag)].key;
-    if let Setting::Variant(name) = &change.to {
-        return Answer::Refused(text!("flag {key} is set to variant {name} by hand: a ramp goes by shares"));
-    }
     if let FlagPlace::File(_) = frozen.flags {
-        let Some(file) = file_of(office, frozen) else {
-            return Answer::Refused("the flag file does not lie on this machine".into());
+        let Some(file) = file else {
+            return Answer::Refused(text!("flag {key}: its file does not lie in the repository of this process"));
         };
         return match file.read() {
             Err(fault) => answer_of(&fault),
-            Ok(text) if eyes::version_of(&text) != change.version => Answer::Moved,
-            Ok(text) => match patch::flag_text(frozen, change, &text) {
+            Ok((version, _)) if version != change.version => Answer::Moved,
+            Ok((version, text)) => match patch::flag_text(frozen, change, &text) {
                 Err(cannot) => cannot.answer(),
-                Ok(after) => match file.replace(&text, &after) {
-                    Ok(()) => Answer::Landed(eyes::version_of(&after)),
+                Ok(after) => match file.replace(version, after) {
+                    Ok(version) => Answer::Landed(version),
                     Err(fault) => answer_of(&fault),
                 },
             },

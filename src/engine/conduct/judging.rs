@@ -22,11 +22,11 @@ use crate::core::judge::scrape;
 use crate::core::judge::verdict::Numbers;
 use crate::core::text::Text;
 use crate::core::train::Phase;
-use crate::core::train::event::{Cause, Check, Event, Fact, Found, Reading};
+use crate::core::train::event::{Check, Event, Fact, Found, Reading, Tripped};
 use crate::core::train::resolved::ServiceId;
 use crate::core::train::state::{Stage, State};
 use crate::core::verdict::Verdict;
-use crate::ports::{Clock, Cluster, Fut, Metrics};
+use crate::ports::{Clock, Cluster, Fut, Metrics, Probe};
 
 /// How many questions to the metric store may be under way.
 const UNDER_WAY_MAX: usize = 8;
@@ -55,6 +55,8 @@ pub struct Bench {
     pub metrics: Result<Arc<dyn Metrics>, Text>,
     /// The time, and waiting.
     pub clock: Arc<dyn Clock>,
+    /// Makes synthetic checks.
+    pub probe: Arc<dyn Probe>,
     /// What the conductor before kept.
     pub kept: Kept,
 }
@@ -122,15 +124,6 @@ impl Sight {
 pub enum Said {
     /// For the train.
     Event(Event),
-    /// A service that is no part of the train fails.
-    Outside {
-        /// Which.
-        service: Text,
-        /// What it is about.
-        cause: Cause,
-        /// In one line, with figures.
-        why: Text,
-    },
     /// What must outlive this process has changed.
     Keep(Kept),
     /// For the screen, after every evaluation: all services, in the order of the plan, then those only watched.
@@ -252,7 +245,7 @@ struct Court {
 
 impl Court {
     fn new(bench: Bench) -> Self {
-        let Bench { frozen, cluster, metrics, clock, kept } = bench;
+        let Bench { frozen, cluster, metrics, clock, probe, kept } = bench;
         let all = u32::try_from(frozen.workloads.len() + frozen.watched.len()).unwrap_or(u32::MAX);
         let ours = frozen.workloads.iter().enumerate().map(|(n, w)| (ServiceId::try_from(n).ok(), w));
         let cases = ours.chain(frozen.watched.iter().map(|w| (None, w)));
@@ -263,6 +256,7 @@ impl Court {
             metrics,
             clock: Arc::clone(&clock),
             turns: Semaphore::new(UNDER_WAY_MAX),
+            probe,
         });
         Self { frozen, sources, clock, cases, sight: None, kept, facts: BTreeMap::new(), scrape: None }
     }
@@ -315,6 +309,12 @@ impl Court {
                 moved.extend(plan.services.iter().map(|s| usize::from(*s)));
             }
         }
+        for case in &mut self.cases {
+            let lists = |services: &[ServiceId]| case.id().is_some_and(|id| services.contains(&id));
+            let mut flags = sight.flags.iter().zip(&self.frozen.resolved.flags);
+            let moves = sight.phase == Phase::Flags && flags.any(|((moved, _), f)| *moved && lists(&f.services));
+            case.flag_moves(now, moves);
+        }
         for (n, case) in self.cases.iter_mut().enumerate() {
             if moved.contains(&n) && !case.id().is_some_and(|id| deployed.contains(&id)) {
                 case.moved(now);
@@ -357,7 +357,7 @@ impl Court {
                 }
                 None if judging && view.verdict == Verdict::Fail => {
                     let (service, why) = (view.service.clone(), view.why.clone());
-                    out.push(Said::Outside { service, cause: case.cause(), why });
+                    out.push(Said::Event(Event::Tripped(Tripped { service, cause: case.cause(), why })));
                 }
                 None => {}
             }

@@ -71,7 +71,7 @@ pub(super) fn told(release: &Release, state: Option<&State>, what: Tell) -> Lett
         Tell::Finished => m.services.iter().filter_map(|s| s.healthy).max(),
     });
     let cause = memory.and_then(|m| m.cause.as_ref()).map(
-        |(s, cause, why)| json!({"service": release.frozen.resolved.service(*s).name, "cause": cause, "why": why}),
+        |(whose, cause, why)| json!({"service": whose.name(&release.frozen.resolved), "cause": cause, "why": why}),
     );
     let at = at.or(release.created).unwrap_or_default();
     letter(release, kind, text!("{}/{kind}", release.uid), at, json!({"services": services, "cause": cause}))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::super::eyes::{self, Sighted};
+use super::super::eyes::{self, FlagText, Sighted};
 use super::judging::{self, Bench, Look, Said, Sight};
 use super::scribe::Scribe;
 use super::tell::{self, Letter};
@@ -64,6 +64,8 @@ pub(super) struct Train {
     queue: Vec<Event>,
     eyes: Vec<Eye>,
     flags: Vec<Option<FlagReading>>,
+    /// The flag file, where the plan names one that lies here.
+    flag_file: Option<Arc<FlagText>>,
     fed: BTreeSet<u64>,
     acted: usize,
     /// The version of the Release that the next status is written over.
@@ -114,6 +116,7 @@ impl Train {
             cluster: Arc::clone(&office.cluster),
             metrics,
             clock: Arc::clone(&office.clock),
+            probe: Arc::clone(&office.probe),
             kept,
         };
         let (looks, inbox) = mpsc::channel(LOOKS);
@@ -133,6 +136,7 @@ impl Train {
             queue: Vec::new(),
             eyes: (0..services).map(|_| Eye::default()).collect(),
             flags: vec![None; frozen.resolved.flags.len()],
+            flag_file: hands::file_of(office, &frozen),
             fed: BTreeSet::new(),
             acted: 0,
             writing: false,
@@ -437,8 +441,9 @@ impl Train {
                 line(text!("flag {} to {}", self.frozen.resolved.flags[usize::from(change.flag)].key, change.to));
                 let (office, frozen) = (self.office.clone(), Arc::clone(&self.frozen));
                 let (told, life, ground) = (self.told.clone(), self.life, ground.clone());
+                let file = self.flag_file.clone();
                 self.tasks.spawn(async move {
-                    let answer = hands::flag(&office, &frozen, &change, &ground).await;
+                    let answer = hands::flag(&office, file.as_deref(), &frozen, &change, &ground).await;
                     let _ = told.send(Told::Answered(life, token, answer));
                 });
             }
@@ -568,9 +573,8 @@ impl Train {
         for f in 0..self.frozen.resolved.flags.len() {
             let Ok(f) = u16::try_from(f) else { return };
             let (office, frozen) = (self.office.clone(), Arc::clone(&self.frozen));
-            let (told, life) = (self.told.clone(), self.life);
+            let (told, life, file) = (self.told.clone(), self.life, self.flag_file.clone());
             self.tasks.spawn(async move {
-                let file = hands::file_of(&office, &frozen);
                 match eyes::flag(&*office.cluster, file.as_deref(), &frozen, f).await {
                     Ok(Some(reading)) => drop(told.send(Told::Event(life, Event::FlagRead(f, reading)))),
                     Ok(None) => {}
@@ -614,9 +618,11 @@ impl Train {
 
     fn judge_said(&mut self, said: Said, lines: &mpsc::UnboundedSender<Text>) {
         match said {
-            Said::Event(event) => self.queue.push(event),
-            Said::Outside { service, why, .. } => {
-                let _ = lines.send(text!("ALARM {service}, which is no part of the train: {why}"));
+            Said::Event(event) => {
+                if let Event::Tripped(trip) = &event {
+                    let _ = lines.send(text!("ALARM {}, which is no part of the train: {}", trip.service, trip.why));
+                }
+                self.queue.push(event);
             }
             Said::Keep(kept) => {
                 self.judges = serde_json::to_value(kept).unwrap_or_default();

@@ -4,6 +4,7 @@ use footplate::core::frozen::{FORM, FlagPlace, Frozen, Queries, Workload};
 use footplate::core::release::{create, status_of};
 use footplate::core::slo::{GateBy, Slo};
 use footplate::core::text::Text;
+use footplate::core::train::event::Whose;
 use footplate::core::train::resolved::{Abandon, Deploy, Kind, Resolved, Service, Times, Untimed, Wave};
 use footplate::core::train::state::{Ended, Memory, ServiceMemory, Stage, State, Undo};
 use footplate::core::train::{Phase, train_id};
@@ -36,7 +37,6 @@ pub fn plan(release: &str, uid: &str) -> Frozen {
         wave,
         needs: needs.to_vec(),
         untimed: Untimed::Gate,
-        synthetic: false,
         commit: (name == "billing-api").then(|| ("4a2f9c3d5e6f7a8b".into(), "2025-10-01T08:00:00Z".parse().unwrap())),
     };
     let services = vec![
@@ -56,6 +56,7 @@ pub fn plan(release: &str, uid: &str) -> Frozen {
             gate: GateBy::Metrics,
             lag: None,
             max_lag: None,
+            checks: Vec::new(),
             weights: None,
         })
         .collect();
@@ -143,7 +144,7 @@ fn memory(day: usize, ending: Ending) -> Memory {
             memory.services[1].undone_by = Some(7);
             (memory.detected, memory.decided) = (Some(at(day, 400)), Some(at(day, 401)));
             memory.recovered = Some(at(day, 424));
-            memory.cause = Some((1, Cause::Logic, Text::scrub("errors 3.1 % > 2x 0.7 %")));
+            memory.cause = Some((Whose::Ours(1), Cause::Logic, Text::scrub("errors 3.1 % > 2x 0.7 %")));
             memory.undo = Some(Undo {
                 id: 7,
                 services: vec![0, 1],

@@ -18,6 +18,7 @@ fn workload() -> Workload {
         gate: GateBy::Metrics,
         lag: None,
         max_lag: None,
+        checks: Vec::new(),
         weights: Some(vec![25, 50, 100]),
     }
 }

@@ -14,9 +14,10 @@ use crate::core::gate::freshness::Freshness;
 use crate::core::judge::pods::PodFact;
 use crate::core::judge::reports::Report;
 use crate::core::object::{Object, ObjectKind};
+use crate::core::slo::SyntheticCheck;
 use crate::core::text::Text;
 use crate::engine::pods;
-use crate::ports::{Clock, Cluster, Interest, Metrics, Sample};
+use crate::ports::{Clock, Cluster, Interest, Metrics, Probe, Sample};
 use crate::text;
 
 /// Where answers come from.
@@ -27,6 +28,7 @@ pub(super) struct Sources {
     pub clock: Arc<dyn Clock>,
     /// How many questions may be under way.
     pub turns: Semaphore,
+    pub probe: Arc<dyn Probe>,
 }
 
 /// What is asked about one service.
@@ -59,6 +61,8 @@ pub(super) struct Wish {
     pub canary: Option<Workload>,
     pub container: Option<Text>,
     pub image: Option<Text>,
+    /// Synthetic checks that are due.
+    pub checks: Vec<SyntheticCheck>,
 }
 
 /// What was answered.
@@ -75,6 +79,8 @@ pub(super) struct Answers {
     pub pods: Option<Vec<PodFact>>,
     pub runs: Option<Vec<Run>>,
     pub canary: Option<Object>,
+    /// What was answered to the checks, in their order; none where that took too long.
+    pub checks: Option<Vec<Result<u16, Text>>>,
 }
 
 /// The time before our start.
@@ -143,8 +149,20 @@ pub(super) async fn ask(sources: &Sources, wish: Wish) -> Answers {
             () = sources.clock.sleep(patience) => (None, None, None),
         }
     };
-    let (mut out, seen) = futures::join!(measured, seen);
+    let checked = async {
+        let each = wish.checks.iter().map(|check| async move {
+            let _turn = sources.turns.acquire().await;
+            sources.probe.get(&check.http).await.map_err(|fault| text!("{fault}"))
+        });
+        tokio::select! {
+            biased;
+            checked = join_all(each) => Some(checked),
+            () = sources.clock.sleep(patience) => None,
+        }
+    };
+    let (mut out, seen, checked) = futures::join!(measured, seen, checked);
     (out.pods, out.runs, out.canary) = seen;
+    out.checks = checked;
     out
 }
 

@@ -43,6 +43,21 @@ const FILL_TRIES_MAX: u32 = 5;
 /// The interval between scrapes that is assumed where the store cannot tell.
 const SCRAPE_ASSUMED: Duration = Duration::from_secs(15);
 
+/// How often running a synthetic check must be answered wrongly to fail.
+const CHECK_WRONG: u32 = 2;
+
+/// How often running one must go unanswered until nothing is known of it any more.
+const CHECK_SILENT: u32 = 3;
+
+/// How a synthetic check went lately.
+#[derive(Clone, Copy, Default)]
+struct Tried {
+    /// The last one that was answered was answered as it should be, and not the wrong way since.
+    good: bool,
+    wrong: u32,
+    silent: u32,
+}
+
 /// A new version in flight.
 struct Flight {
     hash: Text,
@@ -77,6 +92,10 @@ pub(super) struct Case {
     pods_unseen: u32,
     runs: BTreeSet<Text>,
     past_runs: BTreeSet<Text>,
+    /// True while a flag that it lists moves.
+    flag_moves: bool,
+    /// By synthetic check, in their order.
+    tried: Vec<Tried>,
     said: Option<Judgement>,
 }
 
@@ -107,6 +126,8 @@ impl Case {
             pods_unseen: 0,
             runs: BTreeSet::new(),
             past_runs: kept.past_runs.get(name).cloned().unwrap_or_default(),
+            flag_moves: false,
+            tried: vec![Tried::default(); workload.checks.len()],
             said: None,
         };
         if let Some(baseline) = kept.baselines.get(name) {
@@ -175,6 +196,7 @@ impl Case {
             // What was found out about an attempt that is over says nothing about this one.
             self.past_runs.append(&mut self.runs);
             self.judge.hear(now, News::Deployed);
+            self.tried.fill(Tried::default());
             self.flight = Some(Flight { hash: hash.clone(), weight: 0.0, step: reading.step, since: now });
             seen.deployed = true;
         }
@@ -189,6 +211,21 @@ impl Case {
             (flight.step, flight.since) = (reading.step, now);
         }
         seen
+    }
+
+    /// Takes in whether a flag that it lists moves.
+    pub fn flag_moves(&mut self, now: Duration, moves: bool) {
+        let was = self.is_checked();
+        self.flag_moves = moves;
+        if was && !self.is_checked() {
+            self.judge.hear(now, News::ChecksOver);
+        }
+    }
+
+    /// True while synthetic checks are made of it: at its bake, and while a flag of it moves (`train.md` §3).
+    fn is_checked(&self) -> bool {
+        let bakes = |f: &Flight| self.reading.as_ref().is_some_and(|r| r.stable == f.hash);
+        self.flag_moves || self.flight.as_ref().is_some_and(bakes)
     }
 
     /// What is to be asked about it now.
@@ -216,6 +253,7 @@ impl Case {
             canary: (kind == Kind::Canary && self.flight.is_some()).then(|| self.workload.clone()),
             container: self.workload.container.clone(),
             image: self.id.map(|id| self.frozen.resolved.service(id).image.clone()),
+            checks: if self.is_checked() { self.workload.checks.clone() } else { Vec::new() },
         }
     }
 
@@ -244,6 +282,9 @@ impl Case {
             let why = text!("no answer within {:.0} s", waited.as_secs_f64());
             self.hear_nothing(now, &why);
             self.hear_pods(now, None);
+            if self.is_checked() {
+                self.hear_checks(now, None);
+            }
             return;
         };
         // The estimate of a young series is too long, never too short: the shortest one counts.
@@ -265,6 +306,9 @@ impl Case {
         if self.workload.lag.is_some() {
             self.lag = answers.lag;
             self.judge.hear(now, News::Lag(answers.lag));
+        }
+        if self.is_checked() {
+            self.hear_checks(now, answers.checks);
         }
         if self.flight.is_none() {
             return;
@@ -347,6 +391,37 @@ impl Case {
                     self.judge.hear(now, News::Pods(Vec::new()));
                 }
             }
+        }
+    }
+
+    /// What one look finds is not yet news where the looks before found it in order: an answer may get lost.
+    fn hear_checks(&mut self, now: Duration, answers: Option<Vec<Result<u16, Text>>>) {
+        let mut answers = answers.unwrap_or_default().into_iter();
+        for (check, tried) in self.workload.checks.iter().zip(&mut self.tried) {
+            let answer = answers.next().unwrap_or_else(|| Err(Text::scrub("no answer in time")));
+            let (passed, why) = match answer {
+                Ok(status) if check.holds(status) => {
+                    *tried = Tried { good: true, ..Tried::default() };
+                    (Some(true), text!("answered {status}"))
+                }
+                Ok(status) => {
+                    tried.wrong += 1;
+                    tried.silent = 0;
+                    let fails = tried.wrong >= CHECK_WRONG;
+                    if !fails && tried.good {
+                        continue;
+                    }
+                    (fails.then_some(false), text!("answered {status}, {} times running", tried.wrong))
+                }
+                Err(why) => {
+                    tried.silent += 1;
+                    if tried.silent < CHECK_SILENT && tried.good {
+                        continue;
+                    }
+                    (None, why)
+                }
+            };
+            self.judge.hear(now, News::Report(Report::of_check(&check.name, passed, why)));
         }
     }
 
