@@ -7,6 +7,7 @@ pub mod flagd;
 pub mod git;
 pub mod journal;
 pub mod kubernetes;
+mod outward;
 pub mod probe;
 pub mod prometheus;
 pub mod repo;

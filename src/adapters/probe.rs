@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::outward::Outward;
 use crate::core::text::Text;
 use crate::ports::{self, Fault, FaultKind, Fut};
 use crate::text;
@@ -11,20 +12,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 
 /// See the room's first lines.
 #[derive(Clone, Debug, Default)]
-pub struct Probe(std::sync::OnceLock<reqwest::Client>);
-
-impl Probe {
-    /// Made with the first check: most releases have none.
-    fn client(&self) -> Result<&reqwest::Client, Text> {
-        if self.0.get().is_none() {
-            // A redirect is an answer: where it leads is another address, which nobody named.
-            let policy = reqwest::redirect::Policy::none();
-            let client = reqwest::Client::builder().redirect(policy).build().map_err(|why| text!("{why}"))?;
-            let _ = self.0.set(client);
-        }
-        self.0.get().ok_or_else(|| "no HTTP client".into())
-    }
-}
+pub struct Probe(Outward);
 
 impl ports::Probe for Probe {
     fn get<'a>(&'a self, address: &'a str) -> Fut<'a, Result<u16, Fault>> {
@@ -35,8 +23,8 @@ impl ports::Probe for Probe {
                 why,
                 hint: "check its address in service.yaml, and whether the conductor can reach it".into(),
             };
-            let client = self.client().map_err(|why| fault(FaultKind::Malformed, why))?;
-            let answer = client.get(address).timeout(DEADLINE).send().await.map_err(|error| {
+            let (client, url) = self.0.to(address).map_err(|why| fault(FaultKind::Malformed, why))?;
+            let answer = client.get(url).timeout(DEADLINE).send().await.map_err(|error| {
                 let kind = if error.is_timeout() { FaultKind::Timeout } else { FaultKind::Unreachable };
                 fault(kind, text!("{}", error.without_url()))
             })?;

@@ -62,7 +62,7 @@ impl Prometheus {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(Arc::new(address::Resolver))
+            .dns_resolver(Arc::new(super::outward::Resolver))
             .connect_timeout(Duration::from_secs(3))
             .timeout(DEADLINE)
             .pool_max_idle_per_host(2)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::outward::Outward;
 use crate::core::text::Text;
 use crate::ports::{Fault, FaultKind, Fut, Post};
 use crate::text;
@@ -13,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// See the room's first lines.
 #[derive(Clone, Debug, Default)]
-pub struct Webhook(reqwest::Client);
+pub struct Webhook(Outward);
 
 impl Post for Webhook {
     fn post<'a>(&'a self, address: &'a str, body: &'a Value) -> Fut<'a, Result<(), Fault>> {
@@ -25,9 +26,9 @@ impl Post for Webhook {
                 why,
                 hint: "check incidents in footplate.yaml".into(),
             };
-            let request = self
-                .0
-                .post(address)
+            let (client, url) = self.0.to(address).map_err(|why| fault(FaultKind::Malformed, why))?;
+            let request = client
+                .post(url)
                 .timeout(DEADLINE)
                 .header("content-type", "application/cloudevents+json; charset=utf-8")
                 .body(body.to_string());

@@ -100,6 +100,15 @@ struct Flight {
     unhealthy_since: Option<Duration>,
 }
 
+/// The lag of a worker that is not in flight.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+struct Backlog {
+    /// It was in order at some time: only then does what it is now tell of what the train did.
+    was_good: bool,
+    /// Since when it is not.
+    since: Option<Duration>,
+}
+
 /// Judges one service. Its size does not grow with time or traffic.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Judge {
@@ -120,6 +129,7 @@ pub struct Judge {
     ceiling: InARow,
     pods: Vec<PodFact>,
     lag: Option<f64>,
+    backlog: Backlog,
     reports: Reports,
     budget: Budget,
     judged: Option<Duration>,
@@ -149,6 +159,7 @@ impl Judge {
             ceiling: InARow::default(),
             pods: Vec::new(),
             lag: None,
+            backlog: Backlog::default(),
             reports: Reports::default(),
             budget: Budget::default(),
             judged: None,

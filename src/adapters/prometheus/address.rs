@@ -1,10 +1,10 @@
 //! Where a Prometheus is, and where none can be: link-local and metadata addresses are refused, written out and looked up.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use reqwest::Url;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use crate::adapters::outward::refuses;
 use crate::core::text::Text;
 use crate::ports::{Fault, FaultKind};
 use crate::text;
@@ -36,9 +36,7 @@ impl Address {
             return Err(fault(Text::scrub("an address has neither ? nor #")));
         }
         let host = url.host_str().unwrap_or_default();
-        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-        let named = host.trim_end_matches('.');
-        if literal.is_some_and(is_refused) || ["metadata", "metadata.google.internal"].contains(&named) {
+        if refuses(host) {
             return Err(fault(text!("{host} is link-local or a metadata service; no Prometheus is there")));
         }
         Ok(Self(url))
@@ -63,56 +61,6 @@ impl Address {
         let host = self.0.host_str().unwrap_or_default();
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         host == "localhost" || literal.is_ok_and(|ip| ip.is_loopback())
-    }
-}
-
-/// True for addresses that are no server's: link-local (with the metadata services of the clouds), those that some clouds
-/// use outside of it, unspecified, multicast and broadcast.
-pub(super) fn is_refused(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let metadata = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
-            ip.is_link_local()
-                || ip.is_unspecified()
-                || ip.is_multicast()
-                || ip.is_broadcast()
-                || metadata.contains(&ip)
-        }
-        IpAddr::V6(ip) => {
-            if let Some(mapped) = ip.to_ipv4_mapped().or_else(|| nat64(ip)) {
-                return is_refused(IpAddr::V4(mapped));
-            }
-            let metadata = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-            ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast() || ip == metadata
-        }
-    }
-}
-
-/// The IPv4 address inside of a NAT64 one (64:ff9b::/96).
-fn nat64(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    match ip.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-            Some(Ipv4Addr::new(a, b, c, d))
-        }
-        _ => None,
-    }
-}
-
-/// The system's resolver, without the addresses that are refused.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Resolver;
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let allowed: Vec<_> = found.iter().copied().filter(|a| !is_refused(a.ip())).collect();
-            if allowed.is_empty() && !found.is_empty() {
-                return Err("the name leads to a link-local or metadata address".into());
-            }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
     }
 }
 

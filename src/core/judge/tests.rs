@@ -411,6 +411,30 @@ fn a_worker_is_judged_by_its_pods_and_lag() {
 }
 
 #[test]
+fn a_worker_that_falls_behind_while_others_move_trips_if_it_kept_up_before() {
+    let worker = Subject { gate: GateBy::Health, max_lag: Some(100.0), ..subject(Arms::Whole) };
+    let mut stage = Stage::with(worker);
+    let mut look = |seconds: u64, lag: Option<f64>| {
+        let mut last = None;
+        for _ in 0..seconds / 5 {
+            stage.at += 5;
+            stage.hear(News::Lag(lag));
+            last = Some(stage.look());
+        }
+        last.unwrap()
+    };
+    assert_eq!(look(120, Some(500.0)).verdict(), Verdict::Pass, "it was behind before the train came");
+    assert_eq!(look(5, Some(7.0)).verdict(), Verdict::Pass);
+    assert_eq!(look(60, Some(500.0)).verdict(), Verdict::Pass, "it may catch up");
+    let behind = look(5, Some(500.0));
+    assert_eq!(
+        (said(&behind), behind.cause()),
+        ((Verdict::Fail, "lag 500 over 100 for 60 s"), Some(Cause::Performance))
+    );
+    assert_eq!(look(5, Some(7.0)).verdict(), Verdict::Pass);
+}
+
+#[test]
 fn what_others_found_counts() {
     let passing = || {
         let mut stage = Stage::in_flight(Arms::Told, 0.5);

@@ -9,7 +9,7 @@ use super::sample::Arm;
 use super::sequential::Before;
 use super::verdict::{Cause, Judgement};
 use super::window::Held;
-use super::{Arms, Judge};
+use super::{Arms, Backlog, Judge};
 use crate::core::slo::GateBy;
 use crate::core::snapshot::Verdict;
 use crate::core::text::Text;
@@ -100,8 +100,22 @@ impl Judge {
     /// Health as a gate of its own. Lag and pods that are not well for a whole window are a fail: a worker has no other
     /// numbers that could.
     fn weigh_health(&mut self, at: Duration, findings: &mut Vec<Finding>, out: &mut Judgement) -> Text {
-        let Some(flight) = &mut self.flight else { return Text::scrub("not in flight") };
         let (bake, window) = (self.settings.bake, self.settings.window);
+        let Some(flight) = &mut self.flight else {
+            // Another service's new version, or a flag, may be what holds it up.
+            let over = self.lag.zip(self.subject.max_lag).filter(|(lag, limit)| lag > limit);
+            let Some((lag, limit)) = over else {
+                self.backlog = Backlog { was_good: self.backlog.was_good || self.lag.is_some(), since: None };
+                return Text::scrub("not in flight");
+            };
+            let ill = at.saturating_sub(*self.backlog.since.get_or_insert(at));
+            if self.backlog.was_good && ill >= window {
+                let why = text!("lag {lag:.0} over {limit:.0} for {} s", ill.as_secs());
+                findings.push(Finding::fail(Cause::Performance, why));
+            }
+            return text!("not in flight; lag {lag:.0} (limit {limit:.0})");
+        };
+        self.backlog = Backlog::default();
         match pods::health(&self.pods, self.lag, self.subject.max_lag) {
             Health::Good => {
                 flight.unhealthy_since = None;

@@ -124,6 +124,13 @@ impl Run {
     }
 
     fn start(&mut self) {
+        self.pass_preflight();
+        self.give(Event::StatusKept(self.state.memory().version));
+        self.give(Event::Tick);
+    }
+
+    /// As far as it comes before a status was written.
+    fn pass_preflight(&mut self) {
         self.order(1, Want::Start);
         for check in super::preflight::checks(self.state.plan()) {
             self.give(Event::Fact(Fact { check, found: Found::Good("seen".into()) }));
@@ -135,8 +142,6 @@ impl Run {
                 r.record = Some("old".into());
             });
         }
-        self.give(Event::StatusKept(self.state.memory().version));
-        self.give(Event::Tick);
     }
 
     fn deploys(&self) -> Vec<u16> {
@@ -176,7 +181,7 @@ fn a_service_beside_the_train_that_fails_holds_it_before_its_first_deploy_and_ta
         run.effects.iter().rev().find_map(order)
     };
     let mut run = Run::new();
-    run.start();
+    run.pass_preflight();
     run.give(trip());
     let hold = ordered(&run).expect("an order");
     assert_eq!(hold.want, Want::Hold(None, HoldFor::Elsewhere));
@@ -186,7 +191,7 @@ fn a_service_beside_the_train_that_fails_holds_it_before_its_first_deploy_and_ta
     assert_eq!(run.state.memory().cause.as_ref().unwrap().0.name(run.state.plan()).as_str(), "z");
     run.now += run.state.plan().times.verdict_fresh;
     run.order(5, Want::Resume(hold.id));
-    run.give(Event::Fact(Fact { check: Check::Burning(0), found: Found::Good("0.1 %".into()) }));
+    run.give(Event::StatusKept(run.state.memory().version));
     run.give(Event::Tick);
     assert_eq!(run.deploys(), [0]);
     run.read(0, |r| (r.spec, r.current, r.step, r.weight, r.healthy) = (Spec::Pinned, "new".into(), 1, 25, false));
