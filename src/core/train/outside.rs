@@ -101,7 +101,12 @@ pub(super) fn watch(state: &mut State, out: &mut Out, s: usize, old: Option<&Rea
         state.memory.services[s].loose = false;
     }
     let reverted = r.spec != Spec::Recorded && old.is_none_or(|o| o.spec == Spec::Recorded);
-    if state.memory.services[s].stage == Stage::Undone && reverted {
+    // On its way back it can be fought over too: what bears the mark of the undo was restored, and no deploy of ours can land on
+    // it any more.
+    let going = matches!(state.memory.services[s].stage, Stage::Undoing | Stage::Failed)
+        && r.spec == Spec::Pinned
+        && old.is_some_and(|o| o.undo.is_some());
+    if reverted && (state.memory.services[s].stage == Stage::Undone || going) {
         let m = &mut state.memory.services[s];
         m.fights += 1;
         let fights = m.fights;
@@ -112,7 +117,7 @@ pub(super) fn watch(state: &mut State, out: &mut Out, s: usize, old: Option<&Rea
         if fights > FIGHTS_MAX {
             seen(state, out, s, text!("{name}: another hand reverts the undo again and again"));
             stuck(state, s, text!("{name}: another hand reverts the undo again and again"));
-        } else {
+        } else if !going {
             // What was taken back goes back again, under the order by which it was.
             state.set_stage(s, Stage::Undoing);
         }

@@ -255,6 +255,50 @@ fn hands_without_a_lease_take_back_and_move_nothing_forward() {
     assert_eq!(changes, [&Change::Restore]);
 }
 
+/// Whoever reverts an undo puts the template back; only its controller, a moment later, makes a canary of it.
+#[test]
+fn an_undo_that_is_reverted_for_ever_ends_with_the_traffic_off_and_a_person_called() {
+    let mut run = Run::new();
+    run.start();
+    run.give(Event::Fact(Fact { check: Check::Burning(0), found: Found::Good("0.1 %".into()) }));
+    run.give(Event::Tick);
+    let reverted = |r: &mut Reading| {
+        (r.spec, r.observed, r.healthy) = (Spec::Pinned, false, false);
+    };
+    let taken_up = |r: &mut Reading| {
+        (r.observed, r.current, r.step, r.weight) = (true, "new".into(), 1, 25);
+    };
+    run.read(0, reverted);
+    run.read(0, taken_up);
+    run.order(7, Want::Undo(Scope::All));
+    let last = |run: &Run| {
+        let safe = |e: &Effect| if let Effect::Safe(_, s) = e { Some(s.change().clone()) } else { None };
+        run.effects.iter().filter_map(safe).next_back()
+    };
+    for fight in 1..=4 {
+        assert_eq!(last(&run), Some(Change::Restore), "before fight {fight}");
+        run.read(0, |r| {
+            (r.spec, r.current, r.weight, r.healthy, r.observed) = (Spec::Recorded, "old".into(), 0, true, true);
+            r.undo = Some("t1/7".into());
+        });
+        // Every other time it is reverted before its controller called it healthy.
+        if fight % 2 == 0 {
+            run.read(0, |r| r.healthy = false);
+        }
+        run.effects.clear();
+        run.now += 60_000;
+        run.read(0, reverted);
+        assert!(run.effects.iter().any(|e| matches!(e, Effect::Alarm(0, _))), "fight {fight} is told");
+    }
+    assert_eq!(last(&run), None, "nothing can be aborted yet, and a restore would only be reverted again");
+    run.read(0, taken_up);
+    assert_eq!(last(&run), Some(Change::Abort));
+    assert_eq!((run.state.phase(), run.state.bad_traffic()), (Phase::NeedsPerson, true));
+    run.read(0, |r| (r.aborted, r.weight) = (true, 0));
+    run.give(Event::Tick);
+    assert_eq!((run.state.phase(), run.state.bad_traffic()), (Phase::NeedsPerson, false));
+}
+
 #[test]
 fn a_journal_is_read_back_and_a_replay_comes_to_the_same_memory() {
     let mut run = Run::new();

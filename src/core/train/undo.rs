@@ -4,7 +4,7 @@
 use super::effect::{Effect, Safe};
 use super::event::{Reading, Spec};
 use super::hold::send;
-use super::resolved::{Deploy, ServiceId};
+use super::resolved::{Deploy, Kind, ServiceId};
 use super::state::{Stage, State, What};
 use super::step::Out;
 use crate::core::mutant::Mutant;
@@ -161,8 +161,8 @@ fn take_back(state: &mut State, out: &mut Out, s: usize) {
             let deployed = state.memory.services[s].deployed.clone();
             let in_flight = r.observed && Some(&r.current) == deployed.as_ref() && r.stable != r.current;
             if state.plan.deploy == Deploy::Git && patience < GIT_PATIENCE {
-                if let (true, false, Some(deployed)) = (in_flight, r.aborted || r.full, deployed) {
-                    send(state, out, s, What::Abort, |plan| Safe::abort(plan, id, &r, &deployed, intent));
+                if let (true, false, Some(deployed)) = (in_flight, r.aborted || r.full, &deployed) {
+                    send(state, out, s, What::Abort, |plan| Safe::abort(plan, id, &r, deployed, intent));
                 } else if r.undo.is_none() || r.paused {
                     send(state, out, s, What::Mark, |plan| Safe::mark_undo(plan, id, &r, intent));
                 }
@@ -180,16 +180,22 @@ fn take_back(state: &mut State, out: &mut Out, s: usize) {
             }
             // Whoever brings the new version back again and again would go on doing so: its traffic is taken off instead, and
             // stays off until a person has made the source say OLD.
-            let fought = state.memory.services[s].fights > FIGHTS_MAX;
-            if let (true, true, Some(deployed)) =
-                (fought, in_flight && !r.full, state.memory.services[s].deployed.clone())
-            {
-                if !r.aborted {
-                    send(state, out, s, What::Abort, |plan| Safe::abort(plan, id, &r, &deployed, intent));
-                } else if r.undo.is_none() || r.paused {
-                    send(state, out, s, What::Mark, |plan| Safe::mark_undo(plan, id, &r, intent));
+            let fought = state.memory.services[s].fights > FIGHTS_MAX && state.plan.service(id).kind == Kind::Rollout;
+            let still_recorded = Some(&r.stable) == state.memory.services[s].recorded.as_ref();
+            if let (true, true, Some(deployed)) = (fought && !r.full, still_recorded, deployed) {
+                if !r.observed {
+                    // An abort of what its controller has not looked at is lost. A restore now would come before there is ever
+                    // anything to abort: the fight would not end.
+                    return;
                 }
-                return;
+                if in_flight {
+                    if !r.aborted {
+                        send(state, out, s, What::Abort, |plan| Safe::abort(plan, id, &r, &deployed, intent));
+                    } else if r.undo.is_none() || r.paused {
+                        send(state, out, s, What::Mark, |plan| Safe::mark_undo(plan, id, &r, intent));
+                    }
+                    return;
+                }
             }
             send(state, out, s, What::Restore, |plan| Safe::restore(plan, id, &r, intent));
         }
