@@ -262,6 +262,7 @@ async fn headless(
         Some(Speed::Max) | None => 1.0,
     };
     let max = !matches!(args.speed, Some(Speed::Times(_)));
+    let killed = scenario.killed;
     let inner = Arc::clone(&wiring.conditions);
     let conditions: Arc<dyn Conditions> = if max { Arc::new(AtOnce(inner)) } else { inner };
     let play = async move {
@@ -275,8 +276,10 @@ async fn headless(
                 return Ok::<_, Failure>(conduct(snapshots, &intents, &world, &clock, seat).await);
             }
             let release = train::record(&place, &systems).await?;
-            let conductor = train::conductor(&place, &systems, &release, "conductor-1");
-            Ok(train::follow(conductor, &place, &systems, &world, &release).await)
+            // Somebody stands by where the one who conducts is going to die.
+            let seats = if killed.is_some() { &["conductor-1", "conductor-2"][..] } else { &["conductor-1"] };
+            let conductors = seats.iter().map(|me| (*me, train::conductor(&place, &systems, &release, me)));
+            train::follow(conductors.collect(), killed, &place, &systems, &world, &release).await
         };
         let result = tokio::select! {
             biased;

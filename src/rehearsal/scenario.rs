@@ -21,6 +21,7 @@ const FILES: &[(&str, &str)] = &[
     ("flag-bug", include_str!("../../assets/rehearsals/flag-bug.toml")),
     ("nullable-column", include_str!("../../assets/rehearsals/nullable-column.toml")),
     ("no-data", include_str!("../../assets/rehearsals/no-data.toml")),
+    ("conductor-killed", include_str!("../../assets/rehearsals/conductor-killed.toml")),
     ("flaky-api", include_str!("../../assets/rehearsals/flaky-api.toml")),
     ("gitops-fight", include_str!("../../assets/rehearsals/gitops-fight.toml")),
     ("image-gone", include_str!("../../assets/rehearsals/image-gone.toml")),
@@ -119,6 +120,8 @@ struct File {
     /// What the API server does to requests.
     #[serde(default)]
     fault: Vec<Rule>,
+    /// When the conductor dies.
+    killed: Option<Killed>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -174,6 +177,26 @@ pub struct Base {
     pub traffic: Model,
 }
 
+/// What a train does while its conductor dies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum During {
+    /// Services go forward.
+    Rolling,
+    /// What was moved is taken back.
+    Undoing,
+}
+
+/// When the conductor dies: at once and without a word, its Lease not given back. Another one stands by.
+#[derive(Clone, Copy, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Killed {
+    /// In the middle of what.
+    pub during: During,
+    /// Seconds after that began.
+    pub after_s: f64,
+}
+
 /// A scenario, ready to be opened.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -195,6 +218,8 @@ pub struct Scenario {
     pub gitops: Vec<Owned>,
     /// What the API server does to requests.
     pub faults: Vec<Rule>,
+    /// When the conductor dies; none where it lives, and nobody stands by.
+    pub killed: Option<Killed>,
     /// Jobs that have run before: name, image.
     pub jobs: Vec<(String, String)>,
     /// The platform.
@@ -309,6 +334,7 @@ impl Scenario {
             },
             gitops: file.gitops,
             faults: file.fault,
+            killed: file.killed,
             jobs: file.job.into_iter().map(|j| (j.name, j.image)).collect(),
             base,
         })
@@ -428,7 +454,8 @@ mod tests {
 
     #[test]
     fn a_surprise_draws_every_fault_by_its_seed() {
-        let faults = |s: &Scenario| format!("{:?} {:?} {:?} {:?}", s.effects, s.fates, s.faults, s.hidden);
+        let faults =
+            |s: &Scenario| format!("{:?} {:?} {:?} {:?} {:?}", s.effects, s.fates, s.faults, s.hidden, s.killed);
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..200 {
             let drawn = Scenario::of("surprise", seed).unwrap();

@@ -42,6 +42,11 @@ pub struct Witness {
     detected: Option<Timestamp>,
     decided: Option<Timestamp>,
     impact_s: u64,
+    /// Who holds the Lease, and its epoch; none while nobody has.
+    conducted: Option<(String, u64)>,
+    killed: Option<Timestamp>,
+    /// When another held the Lease after that, and its epoch.
+    took_over: Option<(Timestamp, u64)>,
     violations: Vec<String>,
 }
 
@@ -64,6 +69,12 @@ pub struct Score {
     pub recovered_s: Option<f64>,
     /// Seconds in which a service broke its SLO because of the fault.
     pub impact_s: Option<f64>,
+    /// Seconds from the death of the conductor until another held the Lease; only where one died.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took_over_s: Option<f64>,
+    /// The epoch under which that one conducted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
     /// What must never happen and did.
     pub violations: Vec<String>,
 }
@@ -110,6 +121,9 @@ impl Witness {
             detected: None,
             decided: None,
             impact_s: 0,
+            conducted: None,
+            killed: None,
+            took_over: None,
             violations: Vec::new(),
         };
         witness.was = witness.as_it_is(store);
@@ -208,6 +222,33 @@ impl Witness {
         }
     }
 
+    /// Looks at who holds the Lease: each new holder must have a higher epoch than the one before.
+    pub fn holder(&mut self, store: &Store) {
+        let leases = store.list(&kinds::LEASE, Some(&self.namespace));
+        let held = leases.map(|lease| {
+            let epoch = fields::int(lease, "/spec/leaseTransitions").unwrap_or(0);
+            (fields::text(lease, "/spec/holderIdentity").to_owned(), u64::try_from(epoch).unwrap_or(0))
+        });
+        let Some((holder, epoch)) = held.last().filter(|(holder, _)| !holder.is_empty()) else { return };
+        if let Some((before, last)) = &self.conducted
+            && *before != holder
+        {
+            if epoch <= *last {
+                self.violations
+                    .push(format!("{holder} took the Lease from {before} under epoch {epoch}, which is used up"));
+            }
+            if self.killed.is_some() {
+                self.took_over.get_or_insert((store.now(), epoch));
+            }
+        }
+        self.conducted = Some((holder, epoch));
+    }
+
+    /// Notes that the conductor died.
+    pub fn killed(&mut self, at: Timestamp) {
+        self.killed.get_or_insert(at);
+    }
+
     /// Notes a fail verdict; the first counts.
     pub fn detected(&mut self, at: Timestamp) {
         if self.onset.is_some_and(|onset| at >= onset) {
@@ -229,14 +270,18 @@ impl Witness {
 
     /// The score of a run that ended so.
     pub fn score(&self, scenario: &Scenario, seed: u64, result: Outcome, store: &Store) -> Score {
-        let since = |at: Option<Timestamp>| -> Option<f64> {
+        let between = |from: Option<Timestamp>, to: Option<Timestamp>| -> Option<f64> {
             #[allow(clippy::cast_precision_loss, reason = "milliseconds of a rehearsal")]
-            let seconds = at?.duration_since(self.onset?).as_millis() as f64 / 1000.0;
+            let seconds = to?.duration_since(from?).as_millis() as f64 / 1000.0;
             Some(seconds.max(0.0))
         };
+        let since = |at| between(self.onset, at);
         let now = store.now();
         let recovered = (!self.hurting(now)).then_some(self.hurt_last).flatten();
         let mut violations = self.violations.clone();
+        if self.killed.is_some() && self.took_over.is_none() {
+            violations.push("the conductor died and nobody took over".to_owned());
+        }
         match result {
             Outcome::RolledBack => {
                 for (name, was) in &self.was {
@@ -288,6 +333,8 @@ impl Witness {
             decided_s: since(self.decided),
             recovered_s: since(recovered).map(|s| s + 1.0),
             impact_s: impact,
+            took_over_s: between(self.killed, self.took_over.map(|(at, _)| at)),
+            epoch: self.took_over.map(|(_, epoch)| epoch),
             violations,
         }
     }

@@ -177,6 +177,14 @@ impl World {
         }
     }
 
+    /// Notes that the conductor died.
+    pub fn killed(&mut self) {
+        let now = self.store.lock().now();
+        if let Some(witness) = &mut self.witness {
+            witness.killed(now);
+        }
+    }
+
     /// True while a request could be hurt.
     pub fn hurting(&self) -> bool {
         let now = self.store.lock().now();
@@ -290,6 +298,7 @@ impl World {
         let second = traffic.second(&store, now);
         if let Some(witness) = &mut self.witness {
             witness.second(now, &second, bad_pods(&store, &self.fates));
+            witness.holder(&store);
         }
         self.agenda.at(now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now), Task::Traffic);
     }

@@ -77,6 +77,7 @@ the_same_twice! {
     flag_bug: "flag-bug",
     nullable_column: "nullable-column",
     no_data: "no-data",
+    conductor_killed: "conductor-killed",
     flaky_api: "flaky-api",
     gitops_fight: "gitops-fight",
     image_gone: "image-gone",

@@ -15,6 +15,7 @@ use crate::core::effect::Direction;
 use crate::core::elector::Pace;
 use crate::core::release::Release;
 use crate::core::text::Text;
+use crate::core::train::Phase;
 use crate::core::train::state::Ended;
 use crate::engine::act::Driver;
 use crate::engine::conduct::{self, Handle, Office, Say};
@@ -24,7 +25,7 @@ use crate::engine::run::{Place, Systems};
 use crate::ports::{Fault, FaultKind, Fut, Post, Probe, Repo};
 use crate::rehearsal::clock::SharedWorld;
 use crate::rehearsal::repo::Embedded;
-use crate::rehearsal::scenario::Outcome;
+use crate::rehearsal::scenario::{During, Killed, Outcome};
 use crate::text;
 
 /// The environment of the embedded repository that rehearsals run in.
@@ -32,6 +33,9 @@ const ENVIRONMENT: &str = "dev";
 
 /// How long a train must wait for a person before the rehearsal ends with that.
 const PERSON_AFTER: Duration = Duration::from_secs(20);
+
+/// How often the train is looked at when nothing changed.
+const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
 /// Nobody outside listens to a rehearsal.
 struct Nobody;
@@ -118,24 +122,43 @@ pub(super) fn conductor(place: &Place, systems: &Systems, release: &Release, me:
     })
 }
 
-/// Waits for the end of the train; none when the conductor goes away before it.
+/// Waits for the end of the train; none when nobody is left who conducts it. Where the one who conducts is to die, the train must
+/// not end before.
 pub(super) async fn follow(
-    conductor: Handle,
+    mut conductors: Vec<(&str, Handle)>,
+    killed: Option<Killed>,
     place: &Place,
     systems: &Systems,
     world: &SharedWorld,
     release: &Release,
-) -> Option<(Outcome, Text)> {
-    let Handle { mut views, mut lines, say, ended } = conductor;
+) -> Result<Option<(Outcome, Text)>, Failure> {
     let mut waits_since = None;
+    let mut dies = killed;
+    let mut dies_at = None;
     let end = loop {
-        while let Ok(line) = lines.try_recv() {
-            let at = systems.clock.now();
-            let entry = serde_json::json!({"at": at.to_string(), "what": "conductor", "says": line});
-            let _ = systems.journal.append(entry).await;
+        for (who, conductor) in &mut conductors {
+            while let Ok(line) = conductor.lines.try_recv() {
+                tell(systems, who, line).await;
+            }
         }
-        let view = views.borrow_and_update().clone();
+        let now = systems.clock.monotonic();
+        // Who stands by knows the train by its Release alone.
+        let mut at_work = conductors.iter().position(|(_, c)| c.views.borrow().conducts).unwrap_or(0);
+        if dies_at.is_some_and(|at| now >= at) {
+            let (who, conductor) = conductors.remove(at_work);
+            // As a process dies: nothing is said, nothing is given back; what is on its way to the server lands or does not.
+            conductor.ended.abort();
+            let _ = conductor.ended.await;
+            world.lock().killed();
+            tell(systems, who, text!("is killed")).await;
+            (dies_at, at_work) = (None, 0);
+        }
+        let Some((_, conductor)) = conductors.get_mut(at_work) else { break None };
+        let view = conductor.views.borrow_and_update().clone();
         if let Some(train) = &view.train {
+            if dies.is_some_and(|dies| during(train.phase) == Some(dies.during)) {
+                dies_at = dies.take().map(|dies| now + Duration::try_from_secs_f64(dies.after_s).unwrap_or_default());
+            }
             if let Some(ended) = train.ended {
                 break Some(match ended {
                     Ended::Completed => (Outcome::Completed, text!("the train is through")),
@@ -146,7 +169,6 @@ pub(super) async fn follow(
                 });
             }
             if train.waits_for_person() {
-                let now = systems.clock.monotonic();
                 let since = *waits_since.get_or_insert(now);
                 if now.saturating_sub(since) >= PERSON_AFTER {
                     break Some((Outcome::NeedsPerson, text!("{}: {}", train.waits, train.people.join("; "))));
@@ -155,16 +177,37 @@ pub(super) async fn follow(
                 waits_since = None;
             }
         }
+        let wait = dies_at.map_or(LOOKS_EVERY, |at| at.saturating_sub(now).min(LOOKS_EVERY));
         tokio::select! {
             biased;
-            changed = views.changed() => if changed.is_err() { break None },
-            () = systems.clock.sleep(Duration::from_secs(1)) => {}
+            changed = conductor.views.changed() => if changed.is_err() { break None },
+            () = systems.clock.sleep(wait) => {}
         }
     };
-    let _ = say.send(Say::Leave).await;
-    let _ = ended.await;
+    for (_, conductor) in conductors {
+        let _ = conductor.say.send(Say::Leave).await;
+        let _ = conductor.ended.await;
+    }
     note(place, world, release).await;
-    end
+    if dies.is_some() || dies_at.is_some() {
+        return Err(damaged("the train ended before its conductor died"));
+    }
+    Ok(end)
+}
+
+/// What a conductor says goes to the journal.
+async fn tell(systems: &Systems, who: &str, line: Text) {
+    let at = systems.clock.now().to_string();
+    let _ = systems.journal.append(serde_json::json!({"at": at, "what": "conductor", "who": who, "says": line})).await;
+}
+
+/// What the scenarios call what a train does.
+fn during(phase: Phase) -> Option<During> {
+    match phase {
+        Phase::Rolling => Some(During::Rolling),
+        Phase::Undoing => Some(During::Undoing),
+        _ => None,
+    }
 }
 
 /// Tells the score when the conductor found it and when it decided, as the Release says.
