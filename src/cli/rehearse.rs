@@ -6,12 +6,12 @@ mod hands;
 mod train;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use hands::{Seat, conduct};
 
@@ -232,7 +232,7 @@ async fn on_screen(scenario: Scenario, args: &RehearseArgs, global: &Global, wir
         None => 1.0,
     };
     let write = if global.read_only { WriteMode::ReadOnly } else { WriteMode::ReadWrite };
-    let journal: Arc<dyn Journal> = Arc::new(Lines::default());
+    let journal: Arc<dyn Journal> = Arc::new(Nowhere);
     let conditions = Arc::clone(&wiring.conditions);
     let stage = open(scenario, args, speed, write, &wiring.rehearsal, journal, conditions)?;
     let Stage { world, clock, engine, driver, .. } = stage;
@@ -254,8 +254,8 @@ async fn headless(
     console: &Console,
 ) -> Result<(), Failure> {
     let write = if global.read_only { WriteMode::ReadOnly } else { WriteMode::ReadWrite };
-    let lines = Arc::new(Lines::default());
-    let journal: Arc<dyn Journal> = Arc::clone(&lines) as Arc<dyn Journal>;
+    let (printed, mut broken) = Printed::on(*console);
+    let journal: Arc<dyn Journal> = Arc::new(printed);
     let (args, connect) = (args.clone(), Arc::clone(&wiring.rehearsal));
     let speed = match args.speed {
         Some(Speed::Times(times)) => times,
@@ -283,6 +283,7 @@ async fn headless(
         };
         let result = tokio::select! {
             biased;
+            Some(failure) = broken.recv() => Err(failure),
             result = conducted => result,
             () = clock.sleep(GIVEN_UP_AFTER) => Ok(None),
         }?;
@@ -304,9 +305,6 @@ async fn headless(
         play.await?
     };
     let score: Score = score.ok_or_else(|| damaged("nobody kept the score"))?;
-    for line in lines.all() {
-        console.data(&format!("{line}\n"))?;
-    }
     console.talk(&format!("{why}\n"));
     let last = serde_json::to_value(&score).map_err(damaged)?;
     console.data(&format!("{last}\n"))?;
@@ -318,19 +316,39 @@ async fn headless(
     Err(Failure::new(FailureKind::No, what, text!("footplate rehearse {} --seed {}", score.scenario, score.seed)))
 }
 
-/// The journal of a rehearsal: kept, since nothing outside happens.
-#[derive(Debug, Default)]
-struct Lines(Mutex<Vec<Value>>);
+/// The journal of a rehearsal on the screen: the screen shows what it is to show, and nothing outside happens that somebody
+/// could look up later.
+#[derive(Debug)]
+struct Nowhere;
 
-impl Lines {
-    fn all(&self) -> Vec<Value> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+impl Journal for Nowhere {
+    fn append(&self, _: Value) -> Fut<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
-impl Journal for Lines {
+/// The journal of a headless rehearsal: printed line by line as it happens, so that a long train takes no more memory than a
+/// short one. Time stands still meanwhile on a clock that jumps: a slow reader changes nothing.
+#[derive(Debug)]
+struct Printed {
+    console: Console,
+    broken: mpsc::Sender<Failure>,
+}
+
+impl Printed {
+    /// Prints on this console; the other end hears why it cannot any more.
+    fn on(console: Console) -> (Self, mpsc::Receiver<Failure>) {
+        let (broken, heard) = mpsc::channel(1);
+        (Self { console, broken }, heard)
+    }
+}
+
+impl Journal for Printed {
     fn append(&self, line: Value) -> Fut<'_, Result<(), Fault>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        if let Err(failure) = self.console.data(&format!("{line}\n")) {
+            // The first one ends the rehearsal; the train is not to find out in the meantime.
+            let _ = self.broken.try_send(failure);
+        }
         Box::pin(std::future::ready(Ok(())))
     }
 }
