@@ -2,7 +2,7 @@
 //! ends as its file says with nothing violated.
 
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -85,22 +85,56 @@ the_same_twice! {
     surprise: "surprise",
 }
 
-/// What a conductor does by itself in the quick scenarios; all of them by command, see the README.
+/// Runs a scenario under its conductor twice side by side, and says what is not as it should be of it, with its score.
+fn conducted(scenario: &str, seed: u64) -> (Vec<String>, Value, String) {
+    let runs = [seed; 2].map(|seed| begin(scenario, seed, By::Itself)).map(|run| run.wait_with_output().unwrap());
+    let [first, second] = runs.each_ref().map(|run| String::from_utf8(run.stdout.clone()).unwrap());
+    let mut wrong = Vec::new();
+    if !runs[0].status.success() {
+        wrong.push(String::from_utf8_lossy(&runs[0].stderr).into_owned());
+    }
+    if first != second {
+        wrong.push(format!("one seed, two runs: {}", first_difference(&first, &second)));
+    }
+    let score = first.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or(Value::Null);
+    if score["result"] != score["expect"] || score["violations"] != serde_json::json!([]) {
+        wrong.push(score.to_string());
+    }
+    (wrong, score, first)
+}
+
+/// What a conductor does by itself in scenarios that are quickly told; all of them with the test below.
 #[test]
 fn a_conducted_train_is_found_bad_and_back_within_its_targets_and_the_same_twice() {
     for scenario in ["nullable-column", "crash-loop"] {
-        let [first, second] = two(scenario, [5, 5], By::Itself);
-        assert!(first == second, "one seed, two runs: {}", first_difference(&first, &second));
-        let score: Value = serde_json::from_str(first.lines().last().unwrap()).unwrap();
+        let (wrong, score, journal) = conducted(scenario, 5);
+        assert!(wrong.is_empty(), "{scenario}: {}", wrong.join("\n"));
         assert_eq!(score["result"], "rolled-back", "{score}");
-        assert_eq!(score["violations"], serde_json::json!([]), "{score}");
         let seconds = |key: &str| score[key].as_f64().unwrap_or_else(|| panic!("{key} of {score}"));
         assert!(
             seconds("detected_s") <= 60.0 && seconds("decided_s") <= 65.0 && seconds("recovered_s") <= 90.0,
             "{score}"
         );
-        assert!(first.lines().any(|line| line.contains("undo All")), "a journal without the order");
+        assert!(journal.lines().any(|line| line.contains("undo All")), "a journal without the order");
     }
+}
+
+/// Every scenario under its conductor: ends as its file says with nothing violated, and twice with one seed in the same bytes.
+#[test]
+#[ignore = "takes minutes, optimised: cargo test --release --test it every_scenario_twice -- --ignored --nocapture"]
+fn every_scenario_twice() {
+    let mut wrong = Vec::new();
+    for scenario in TESTED {
+        for seed in [1, 2] {
+            let began = Instant::now();
+            let (found, score, journal) = conducted(scenario, seed);
+            let (took, lines) = (began.elapsed().as_secs_f64(), journal.lines().count());
+            let says = if found.is_empty() { "ok" } else { "WRONG" };
+            println!("{scenario} {seed}: {says}, {took:.1} s for both, {lines} lines, {score}");
+            wrong.extend(found.into_iter().map(|what| format!("{scenario} {seed}: {what}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
