@@ -36,7 +36,7 @@ use crate::core::release::Release;
 use crate::core::snapshot::WriteMode;
 use crate::core::text::Text;
 use crate::core::train::Phase;
-use crate::core::train::event::{Answer, Event, Fact, Intent};
+use crate::core::train::event::{Answer, Event, Intent};
 use crate::core::train::resolved::ServiceId;
 use crate::core::train::state::Ended;
 use crate::ports::{Clock, Cluster, Fault, FlagFile, Interest, Journal, Metrics, Post, Probe, Seen};
@@ -171,7 +171,7 @@ pub(crate) enum Told {
     Ordered(u32, Intent, bool),
     Status(u32, Result<String, Fault>, u64),
     Kept(u32, Batch, bool),
-    Facts(u32, Vec<Fact>),
+    Checked(u32, checks::Findings),
     Delivered(u32, Text),
 }
 
@@ -246,6 +246,8 @@ impl Loop {
         loop {
             let before = self.office.clock.monotonic();
             let tick = TICK.saturating_sub(before.saturating_sub(self.turn));
+            // What is remembered must not wait for the next thing to happen: whoever takes over would not know of it.
+            let due = self.train.as_ref().and_then(Train::due).map(|at| at.saturating_sub(before));
             tokio::select! {
                 biased;
                 said = say.recv(), if !self.leaving => match said {
@@ -254,6 +256,7 @@ impl Loop {
                 },
                 Some(told) = self.inbox.recv() => self.hear(told),
                 Some(seen) = self.seen.recv() => self.see(seen),
+                () = self.office.clock.sleep(due.unwrap_or_default()), if due.is_some_and(|due| due < tick) => {}
                 () = self.office.clock.sleep(tick) => self.tick(),
             }
             self.keep_up();

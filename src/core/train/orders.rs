@@ -369,7 +369,8 @@ pub(super) fn begin_undo(state: &mut State, out: &mut Out, intent: &Intent, scop
         }
     }
     if state.memory.decided.is_none() {
-        state.memory.decided = out.wall();
+        // The conductor's own order may come back to another conductor, long after it was made.
+        state.memory.decided = if own { Some(intent.order.when) } else { out.wall() };
     }
     // What a service was held for is answered by taking it back.
     state.memory.holds.retain(|h| match h.why {

@@ -1,13 +1,15 @@
 //! Reads what the pre-flight looks at, and tells the train what was found. What it comes to is decided in `core::frozen::checks`;
 //! what was read already (workloads, flags, other Releases) comes in. What cannot be read is unknown, and unknown blocks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::join_all;
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 
 use crate::core::frozen::checks::{self as decide, Back, Past};
-use crate::core::frozen::rights::rights;
+use crate::core::frozen::rights::{Right, rights};
 use crate::core::frozen::{Frozen, Workload};
 use crate::core::object::{Object, ObjectKind, ObjectRef};
 use crate::core::template;
@@ -18,6 +20,9 @@ use crate::core::train::resolved::{Kind, ServiceId};
 use crate::engine::facts::cluster_uid;
 use crate::ports::{Access, Cluster, Fault, FaultKind, Interest};
 use crate::text;
+
+/// How many rights are asked for at once.
+const AT_ONCE: usize = 8;
 
 /// What is known already when the checks are made.
 pub struct Inputs {
@@ -35,8 +40,17 @@ pub struct Inputs {
     pub services: Vec<Option<Live>>,
     /// Flags, as in the plan.
     pub flags: Vec<Option<FlagReading>>,
-    /// What was found a moment ago: rights that were there are not asked for again.
-    pub known: Vec<(Check, Found)>,
+    /// Rights that the server granted when it was asked before: they are not asked for again.
+    pub granted: BTreeSet<Right>,
+}
+
+/// What came of the checks.
+pub struct Findings {
+    /// For the train.
+    pub facts: Vec<Fact>,
+    /// All rights that the server has granted so far. Of dozens of questions a server that is not well leaves some open each time;
+    /// asked anew all together they would hardly ever all be answered.
+    pub granted: BTreeSet<Right>,
 }
 
 /// A workload, as read.
@@ -54,26 +68,27 @@ pub struct Live {
 
 /// Makes every check that a train of this plan needs, but the ones that the judges make (`Burning`, `Scrape`), and policies that
 /// somebody let pass.
-pub async fn find(inputs: &Inputs) -> Vec<Fact> {
+pub async fn find(inputs: &Inputs) -> Findings {
     let plan = &inputs.frozen.resolved;
     let quotas = quotas(inputs).await;
-    let found = preflight::checks(plan).into_iter().map(|check| {
+    let found = preflight::checks(plan).into_iter().filter(|check| *check != Check::Rights).map(|check| {
         let quotas = quotas.as_ref();
         async move {
             let found = one(inputs, quotas, &check).await?;
             Some(Fact { check, found })
         }
     });
-    join_all(found).await.into_iter().flatten().collect()
+    let (facts, (rights, granted)) = futures::join!(join_all(found), allowed(inputs));
+    let rights = Fact { check: Check::Rights, found: rights };
+    Findings { facts: facts.into_iter().flatten().chain([rights]).collect(), granted }
 }
 
 async fn one(inputs: &Inputs, quotas: Result<&Vec<Object>, &Fault>, check: &Check) -> Option<Found> {
     let frozen = &inputs.frozen;
     let plan = &frozen.resolved;
     Some(match check {
-        Check::Burning(_) | Check::Scrape => return None,
+        Check::Burning(_) | Check::Scrape | Check::Rights => return None,
         Check::Cluster => cluster(inputs).await,
-        Check::Rights => allowed(inputs).await,
         Check::Alone => decide::alone(&inputs.others),
         Check::Freeze => decide::freeze(&frozen.freeze, inputs.now, frozen.estimate),
         Check::Policy(n) => {
@@ -142,26 +157,35 @@ async fn cluster(inputs: &Inputs) -> Found {
     }
 }
 
-async fn allowed(inputs: &Inputs) -> Found {
-    let known = inputs.known.iter().find(|(check, found)| *check == Check::Rights && matches!(found, Found::Good(_)));
-    if let Some((_, found)) = known {
-        return found.clone();
-    }
+async fn allowed(inputs: &Inputs) -> (Found, BTreeSet<Right>) {
     let borrowed = inputs.services.iter().flatten().any(|live| live.object.raw("/spec/workloadRef").is_some());
     let wanted = rights(&inputs.frozen, borrowed);
-    let asked: Vec<Access> = wanted
-        .iter()
-        .map(|right| Access {
-            verb: right.verb,
-            kind: right.kind,
-            subresource: right.subresource,
-            namespace: inputs.frozen.namespace.clone(),
-        })
-        .collect();
-    match inputs.cluster.may(&asked).await {
-        Ok(has) => decide::allowed(&wanted, &has),
-        Err(fault) => unread(&fault),
-    }
+    let open: Vec<Right> = wanted.iter().filter(|right| !inputs.granted.contains(*right)).copied().collect();
+    let asking: Vec<_> = open.into_iter().map(|right| has(inputs, right)).collect();
+    let answers: Vec<(Right, Result<bool, Fault>)> = stream::iter(asking).buffered(AT_ONCE).collect().await;
+    let mut granted = inputs.granted.clone();
+    granted.extend(answers.iter().filter(|(_, has)| *has == Ok(true)).map(|(right, _)| *right));
+    let unanswered = answers.iter().filter(|(_, has)| has.is_err()).count();
+    let lacks = answers.iter().any(|(_, has)| *has == Ok(false));
+    let found = match answers.iter().find_map(|(_, has)| has.as_ref().err()) {
+        // What is missing for certain is told at once, whatever else is not known yet.
+        Some(fault) if !lacks => {
+            Found::Unknown(text!("{unanswered} of {} rights were not answered: {}", wanted.len(), why(fault)))
+        }
+        _ => {
+            let open = |right: &Right| answers.iter().any(|(asked, has)| asked == right && has.is_err());
+            let known: Vec<Right> = wanted.into_iter().filter(|right| !open(right)).collect();
+            let has: Vec<bool> = known.iter().map(|right| granted.contains(right)).collect();
+            decide::allowed(&known, &has)
+        }
+    };
+    (found, granted)
+}
+
+async fn has(inputs: &Inputs, right: Right) -> (Right, Result<bool, Fault>) {
+    let Right { kind, subresource, verb } = right;
+    let access = [Access { verb, kind, subresource, namespace: inputs.frozen.namespace.clone() }];
+    (right, inputs.cluster.may(&access).await.map(|has| has.first() == Some(&true)))
 }
 
 async fn quotas(inputs: &Inputs) -> Result<Vec<Object>, Fault> {
@@ -226,5 +250,9 @@ async fn way_back(
 }
 
 fn unread(fault: &Fault) -> Found {
-    Found::Unknown(if fault.hint.is_empty() { text!("{fault}") } else { text!("{fault}; {}", fault.hint) })
+    Found::Unknown(why(fault))
+}
+
+fn why(fault: &Fault) -> Text {
+    if fault.hint.is_empty() { text!("{fault}") } else { text!("{fault}; {}", fault.hint) }
 }

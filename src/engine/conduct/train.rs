@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -17,6 +18,7 @@ use crate::core::frozen::Frozen;
 use crate::core::frozen::checks::{Past, PastService};
 use crate::core::frozen::patch::{Cannot, Ordered};
 use crate::core::frozen::reading::{flag_kind, reading};
+use crate::core::frozen::rights::Right;
 use crate::core::object::ObjectKind;
 use crate::core::release::{self, Judgement, Release};
 use crate::core::text::Text;
@@ -83,6 +85,8 @@ pub(super) struct Train {
     looked_at: u64,
     checked_at: u64,
     checking: bool,
+    /// Rights that the server has granted so far.
+    granted: BTreeSet<Right>,
     frozen_now: Option<Text>,
     letters: BTreeMap<Text, Letter>,
     /// Orders that the cluster does not have yet.
@@ -151,6 +155,7 @@ impl Train {
             looked_at: 0,
             checked_at: 0,
             checking: false,
+            granted: BTreeSet::new(),
             frozen_now: None,
             letters: BTreeMap::new(),
             owed: BTreeMap::new(),
@@ -262,6 +267,11 @@ impl Train {
         }
     }
 
+    /// When the status is to be written, where it is known already that it must be.
+    pub(super) fn due(&self) -> Option<Duration> {
+        (self.dirty && !self.writing).then(|| Duration::from_millis(self.written_at + STATUS_APART))
+    }
+
     /// To be fed at the next turn.
     pub(super) fn queue(&mut self, event: Event) {
         self.queue.push(event);
@@ -286,9 +296,10 @@ impl Train {
                     self.queue.push(Event::Kept(entry));
                 }
             }
-            Told::Facts(life, facts) if life == self.life => {
+            Told::Checked(life, findings) if life == self.life => {
                 self.checking = false;
-                self.queue.extend(facts.into_iter().map(Event::Fact));
+                self.granted = findings.granted;
+                self.queue.extend(findings.facts.into_iter().map(Event::Fact));
             }
             Told::Delivered(life, id) if life == self.life => {
                 self.letters.remove(&id);
@@ -675,12 +686,12 @@ impl Train {
             past: others.iter().filter_map(|other| past(other)).collect(),
             services: services.collect(),
             flags: self.flags.clone(),
-            known: memory.facts.clone(),
+            granted: self.granted.clone(),
         };
         let (told, life) = (self.told.clone(), self.life);
         self.tasks.spawn(async move {
-            let facts = checks::find(&inputs).await;
-            let _ = told.send(Told::Facts(life, facts));
+            let findings = checks::find(&inputs).await;
+            let _ = told.send(Told::Checked(life, findings));
         });
     }
 
