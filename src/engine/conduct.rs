@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use self::scribe::Batch;
 use self::seat::Seat;
@@ -172,7 +172,6 @@ pub(crate) enum Told {
     Status(u32, Result<String, Fault>, u64),
     Kept(u32, Batch, bool),
     Checked(u32, checks::Findings),
-    Delivered(u32, Text),
 }
 
 struct Loop {
@@ -189,6 +188,10 @@ struct Loop {
     seen: mpsc::Receiver<Seen>,
     seen_out: mpsc::Sender<Seen>,
     watches: BTreeMap<ObjectKind, JoinHandle<()>>,
+    /// Letters on their way. They outlive their train: an address that is down does not hold up the next one.
+    mail: JoinSet<()>,
+    /// Who was told to hold the Lease while this process waits for it.
+    told_holder: Option<Text>,
     lines: mpsc::UnboundedSender<Text>,
     cluster_uid: Option<Text>,
     asks_uid: bool,
@@ -223,6 +226,8 @@ impl Loop {
             seen,
             seen_out,
             watches: BTreeMap::new(),
+            mail: JoinSet::new(),
+            told_holder: None,
             lines,
             cluster_uid: None,
             asks_uid: false,
@@ -272,13 +277,14 @@ impl Loop {
         }
     }
 
-    /// True when nothing is left to do: it was told to leave and has given the Lease back, or its one train has ended.
+    /// True when nothing is left to do: it was told to leave, has given the Lease back, and its letters have arrived.
     fn is_over(&self) -> bool {
-        self.leaving && self.seat.epoch(self.now()).is_none() && !self.seat.calls()
+        self.leaving && self.seat.epoch(self.now()).is_none() && !self.seat.calls() && self.mail.is_empty()
     }
 
     fn leave(&mut self) {
         self.leaving = true;
+        self.post();
         self.train = None;
         let now = self.now();
         if let Some(call) = self.seat.step(now, Election::Leave, Text::default()) {
@@ -433,11 +439,14 @@ impl Loop {
 
     /// Everything that follows from what was heard.
     fn keep_up(&mut self) {
+        while self.mail.try_join_next().is_some() {}
+        self.say_who_holds();
         let now = self.now();
         let epoch = self.seat.epoch(now);
         match (&epoch, &self.train) {
             (None, Some(train)) => {
                 self.say(text!("{} is not conducted from here any more", train.name()));
+                self.post();
                 self.train = None;
             }
             (Some(epoch), None) if !self.leaving && self.listed => {
@@ -470,13 +479,37 @@ impl Loop {
             if let Some(floor) = raised {
                 self.seat.raise(floor);
             }
+            self.post();
             if self.train.as_ref().is_some_and(Train::is_over) {
                 let train = self.train.take();
                 if let Some(train) = train {
-                    self.say(text!("{} has ended", train.name()));
+                    self.say(end_in_words(&train.view()));
                 }
             }
         }
+    }
+
+    /// Sends letters off, each with its retries.
+    fn post(&mut self) {
+        let Some((addresses, letters)) = self.train.as_mut().map(Train::letters) else { return };
+        for letter in letters {
+            let (office, addresses) = (self.office.clone(), addresses.clone());
+            self.mail.spawn(async move {
+                tell::deliver(&*office.post, &*office.clock, &addresses, &letter).await;
+            });
+        }
+    }
+
+    /// Says once who holds the Lease, where it is waited for.
+    fn say_who_holds(&mut self) {
+        let holder = self.seat.holder().filter(|holder| **holder != self.office.me).cloned();
+        if holder == self.told_holder || self.leaving {
+            return;
+        }
+        if let Some(holder) = &holder {
+            self.say(text!("waits: {holder} holds the Lease and conducts"));
+        }
+        self.told_holder = holder;
     }
 
     /// The oldest train that is active; with one of its own, only that.
@@ -533,6 +566,19 @@ impl Ground {
         };
         clear_for_train(ordered, &standing)
     }
+}
+
+/// How a train ended, for whoever reads along; what stood against one that did not set off.
+fn end_in_words(train: &TrainView) -> Text {
+    let how = match train.ended {
+        Some(Ended::Completed) => "completed",
+        Some(Ended::RolledBack) => "rolled back",
+        Some(Ended::Refused) => "it did not set off",
+        None => "its end is not written down",
+    };
+    let against: String = train.against.iter().map(|why| format!("; {why}")).collect();
+    let against = if train.ended == Some(Ended::Refused) { against } else { String::new() };
+    text!("{} has ended: {how}{against}", train.name)
 }
 
 /// What is seen of a train that this process does not conduct.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -88,7 +89,9 @@ pub(super) struct Train {
     /// Rights that the server has granted so far.
     granted: BTreeSet<Right>,
     frozen_now: Option<Text>,
-    letters: BTreeMap<Text, Letter>,
+    /// Ids of letters that were written, and those that are not posted yet.
+    told_of: BTreeSet<Text>,
+    letters: Vec<Letter>,
     /// Orders that the cluster does not have yet.
     owed: BTreeMap<u64, (Intent, u64)>,
     ended_kept: bool,
@@ -157,7 +160,8 @@ impl Train {
             checking: false,
             granted: BTreeSet::new(),
             frozen_now: None,
-            letters: BTreeMap::new(),
+            told_of: BTreeSet::new(),
+            letters: Vec::new(),
             owed: BTreeMap::new(),
             ended_kept: false,
             frozen,
@@ -202,9 +206,14 @@ impl Train {
         kinds.into_iter().collect()
     }
 
-    /// True once its end is written down and everybody was told.
+    /// True once its end is written down.
     pub(super) fn is_over(&self) -> bool {
-        self.ended_kept && self.letters.is_empty() && !self.writing
+        self.ended_kept && !self.writing
+    }
+
+    /// Letters to be posted, and to where: whoever posts them outlives this train, for which nothing waits.
+    pub(super) fn letters(&mut self) -> (Vec<Text>, Vec<Letter>) {
+        (self.frozen.incidents.clone(), std::mem::take(&mut self.letters))
     }
 
     pub(super) fn view(&self) -> TrainView {
@@ -300,9 +309,6 @@ impl Train {
                 self.checking = false;
                 self.granted = findings.granted;
                 self.queue.extend(findings.facts.into_iter().map(Event::Fact));
-            }
-            Told::Delivered(life, id) if life == self.life => {
-                self.letters.remove(&id);
             }
             _ => {}
         }
@@ -738,18 +744,11 @@ impl Train {
         });
     }
 
-    /// A letter to whoever wants to hear of it; delivered with retries, once for each address and kind.
+    /// A letter to whoever wants to hear of it, once for each thing.
     fn letter(&mut self, letter: Letter) {
-        if self.frozen.incidents.is_empty() || self.letters.contains_key(&letter.id) {
-            return;
+        if !self.frozen.incidents.is_empty() && self.told_of.insert(letter.id.clone()) {
+            self.letters.push(letter);
         }
-        self.letters.insert(letter.id.clone(), letter.clone());
-        let (office, told, life) = (self.office.clone(), self.told.clone(), self.life);
-        let addresses = self.frozen.incidents.clone();
-        self.tasks.spawn(async move {
-            tell::deliver(&*office.post, &*office.clock, &addresses, &letter).await;
-            let _ = told.send(Told::Delivered(life, letter.id));
-        });
     }
 }
 
@@ -757,7 +756,14 @@ impl Train {
 fn was_under_way(other: &Release, ours: &Release) -> bool {
     let earlier = (other.created, &other.uid) < (ours.created, &ours.uid);
     let ended = other.status.as_ref().filter(|status| status.result.is_some()).map(|status| status.written);
-    other.uid != ours.uid && earlier && ended.is_none_or(|at| ours.created.is_some_and(|created| at > created))
+    let after = |at| ours.created.is_some_and(|made| is_after(at, made));
+    other.uid != ours.uid && earlier && ended.is_none_or(after)
+}
+
+/// True when it was surely after an object was made, of which a server writes down the second alone: what happened within that
+/// second may have been before.
+fn is_after(at: Timestamp, made: Timestamp) -> bool {
+    at.as_second() > made.as_second()
 }
 
 /// What a train that has ended left behind.
@@ -780,4 +786,18 @@ fn past(release: &Release) -> Option<Past> {
             })
             .collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_train_that_ended_in_the_second_in_which_the_next_was_recorded_is_not_in_its_way() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let made = at("2026-11-28T07:34:31Z");
+        assert!(!is_after(at("2026-11-28T07:34:30.9Z"), made));
+        assert!(!is_after(at("2026-11-28T07:34:31.028Z"), made));
+        assert!(is_after(at("2026-11-28T07:34:32Z"), made));
+    }
 }
