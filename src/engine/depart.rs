@@ -17,6 +17,7 @@ use crate::core::confirm::{Confirmed, Order};
 use crate::core::effect::{Change, Direction, Effect};
 use crate::core::frozen::Frozen;
 use crate::core::frozen::freeze::{Given, Live, freeze};
+use crate::core::frozen::rights::{Right, missing};
 use crate::core::guard::{Standing, clear};
 use crate::core::manifest::Environment;
 use crate::core::object::{Object, ObjectKind, ObjectRef};
@@ -26,7 +27,7 @@ use crate::core::text::Text;
 use crate::core::train::event::{Intent, Want};
 use crate::core::train::resolved::Kind;
 use crate::core::workload::duration;
-use crate::ports::{Cluster, Fault, FaultKind};
+use crate::ports::{Access, Cluster, Fault, FaultKind};
 use crate::text;
 
 /// What is read of the repository for a train.
@@ -168,6 +169,7 @@ pub async fn record(
     confirmed: &Confirmed,
     cluster_uid: Option<Text>,
 ) -> Result<Object, Fault> {
+    may_create(driver, departure).await?;
     let mut last = None;
     for effect in &departure.effects {
         let (body, what) = (effect.change.clone(), text!("{}", effect.object));
@@ -203,6 +205,40 @@ pub async fn record(
         what: "record the train".into(),
         why: "there is nothing to record".into(),
         hint: Text::default(),
+    })
+}
+
+/// Asks first whether all of it may be created: who may create only some of it would leave a half behind. Where that cannot be
+/// asked, the server says it when the first is sent.
+async fn may_create(driver: &Driver, departure: &Departure) -> Result<(), Fault> {
+    let mut wanted: Vec<Right> = departure
+        .effects
+        .iter()
+        .map(|effect| Right { kind: effect.object.kind, subresource: "", verb: "create" })
+        .collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let namespace = &departure.frozen.namespace;
+    let asked: Vec<Access> = wanted
+        .iter()
+        .map(|right| Access {
+            verb: right.verb,
+            kind: right.kind,
+            subresource: right.subresource,
+            namespace: namespace.clone(),
+        })
+        .collect();
+    let Ok(has) = driver.cluster.may(&asked).await else { return Ok(()) };
+    let lacks: Vec<Right> = wanted.iter().zip(&has).filter(|(_, has)| !**has).map(|(right, _)| *right).collect();
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    let user = driver.cluster.identity().user;
+    Err(Fault {
+        kind: FaultKind::Forbidden,
+        what: text!("record the train in {namespace}"),
+        why: text!("{user} may not {}", missing(&lacks).join("; ")),
+        hint: "nothing was written; ask for a role that has this (footplate install prints one)".into(),
     })
 }
 

@@ -79,6 +79,8 @@ fn a_place_that_is_well_passes_everything() {
     rights.retry pass
     rights.start pass
     rights.flag pass
+    rights.order pass
+    rights.conduct pass
     flags.store pass
     metrics.reach pass
     metrics.queries pass

@@ -1,8 +1,10 @@
-//! Which rights each verb needs, by what the verbs read and write (`core::verb`, `engine::facts`, `engine::flags`). Whether
-//! somebody has them is asked elsewhere.
+//! Which rights each verb needs, by what the verbs read and write (`core::verb`, `engine::facts`, `engine::flags`), what ordering a
+//! train takes, and what conducting one (`core::frozen::rights`). Whether somebody has them is asked elsewhere.
 
+use crate::core::frozen::rights::{Made, conducting};
 use crate::core::object::ObjectKind::{
-    self, AnalysisRun, AnalysisTemplate, Canary, ConfigMap, Deployment, Event, FeatureFlag, Pod, ReplicaSet, Rollout,
+    self, AnalysisRun, AnalysisTemplate, Canary, ConfigMap, Deployment, Event, FeatureFlag, Lease, Pod, Release,
+    ReplicaSet, Rollout,
 };
 use crate::core::text::Text;
 use crate::engine::scope::{FlagStore, Scope};
@@ -20,6 +22,8 @@ pub struct Need {
     pub what: &'static str,
     /// True for what changes something; not needed under `--read-only`.
     pub changes: bool,
+    /// True for what another process may do in our place: who lacks it is warned and no more.
+    pub elsewhere: bool,
     /// The rights.
     pub rights: Vec<Right>,
 }
@@ -38,8 +42,9 @@ pub fn workloads(scope: &Scope, serves: impl Fn(ObjectKind) -> bool) -> Vec<Obje
 }
 
 /// What every verb needs on these kinds of workload, with flags living there. `refers`: a Rollout has its template in a
-/// Deployment (`spec.workloadRef`), which is then what starts and undoes write.
-pub fn needs(kinds: &[ObjectKind], refers: bool, flags: &FlagStore, serves_flags: bool) -> Vec<Need> {
+/// Deployment (`spec.workloadRef`), which is then what starts and undoes write. Trains need the kind Release.
+pub fn needs(kinds: &[ObjectKind], refers: bool, flags: &FlagStore, serves: impl Fn(ObjectKind) -> bool) -> Vec<Need> {
+    let serves_flags = serves(FeatureFlag);
     let has = |kind: ObjectKind| kinds.contains(&kind);
     let mut see: Vec<Right> = Vec::new();
     let mut follow = |kind: ObjectKind| see.extend(["get", "list", "watch"].map(|verb| (verb, kind, "")));
@@ -64,14 +69,20 @@ pub fn needs(kinds: &[ObjectKind], refers: bool, flags: &FlagStore, serves_flags
     let template: Vec<Right> = if refers { vec![("patch", Deployment, "")] } else { Vec::new() };
     let deploys = [both.clone(), template].concat();
     let mut out = vec![
-        Need { id: "rights.see", what: "see everything", changes: false, rights: see },
-        Need { id: "rights.pause", what: "pause", changes: true, rights: all.clone() },
-        Need { id: "rights.abort", what: "abort", changes: true, rights: both.clone() },
-        Need { id: "rights.undo", what: "undo", changes: true, rights: deploys.clone() },
-        Need { id: "rights.resume", what: "resume", changes: true, rights: all.clone() },
-        Need { id: "rights.promote", what: "promote", changes: true, rights: [status, main(&[Canary])].concat() },
-        Need { id: "rights.retry", what: "retry", changes: true, rights: deploys.clone() },
-        Need { id: "rights.start", what: "start", changes: true, rights: [deploys, record].concat() },
+        Need { id: "rights.see", what: "see everything", changes: false, elsewhere: false, rights: see },
+        Need { id: "rights.pause", what: "pause", changes: true, elsewhere: false, rights: all.clone() },
+        Need { id: "rights.abort", what: "abort", changes: true, elsewhere: false, rights: both.clone() },
+        Need { id: "rights.undo", what: "undo", changes: true, elsewhere: false, rights: deploys.clone() },
+        Need { id: "rights.resume", what: "resume", changes: true, elsewhere: false, rights: all.clone() },
+        Need {
+            id: "rights.promote",
+            what: "promote",
+            changes: true,
+            elsewhere: false,
+            rights: [status, main(&[Canary])].concat(),
+        },
+        Need { id: "rights.retry", what: "retry", changes: true, elsewhere: false, rights: deploys.clone() },
+        Need { id: "rights.start", what: "start", changes: true, elsewhere: false, rights: [deploys, record].concat() },
     ];
     let flag: Vec<Right> = match flags {
         FlagStore::Objects if !serves_flags => Vec::new(),
@@ -80,7 +91,37 @@ pub fn needs(kinds: &[ObjectKind], refers: bool, flags: &FlagStore, serves_flags
         FlagStore::ConfigMap(..) => ["get", "patch"].map(|verb| (verb, ConfigMap, "")).to_vec(),
         FlagStore::File(_) => Vec::new(),
     };
-    out.push(Need { id: "rights.flag", what: "flip a flag", changes: true, rights: flag });
+    out.push(Need { id: "rights.flag", what: "flip a flag", changes: true, elsewhere: false, rights: flag });
+    if serves(Release) {
+        // Scripts and pinned config files are put there before the Release is.
+        let order = [
+            ["get", "list", "watch", "create", "patch"].map(|verb| (verb, Release, "")).to_vec(),
+            ["get", "list", "watch"].map(|verb| (verb, Lease, "")).to_vec(),
+            vec![("create", ConfigMap, "")],
+        ];
+        out.push(Need {
+            id: "rights.order",
+            what: "order a train",
+            changes: true,
+            elsewhere: false,
+            rights: order.concat(),
+        });
+        let moved = match flags {
+            FlagStore::Objects if !serves_flags => None,
+            FlagStore::Objects | FlagStore::Object(_) => Some(FeatureFlag),
+            FlagStore::ConfigMap(..) => Some(ConfigMap),
+            FlagStore::File(_) => None,
+        };
+        let made = Made {
+            rollouts: has(Rollout),
+            canaries: has(Canary),
+            deployments: has(Deployment) || refers,
+            flags: moved,
+            migrations: true,
+        };
+        let rights = conducting(&made).iter().map(|right| (right.verb, right.kind, right.subresource)).collect();
+        out.push(Need { id: "rights.conduct", what: "conduct a train", changes: true, elsewhere: true, rights });
+    }
     out.retain(|need| !need.rights.is_empty());
     for need in &mut out {
         need.rights.sort_unstable();
@@ -109,7 +150,10 @@ pub fn in_words((verb, kind, subresource): Right) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::cli::install;
 
     #[test]
     fn each_verb_needs_what_it_writes() {
@@ -118,7 +162,8 @@ mod tests {
                 let words: Vec<String> = need.rights.iter().map(|r| in_words(*r)).collect();
                 format!("{}: {}", need.what, words.join(", "))
             };
-            needs(kinds, false, &FlagStore::Objects, true).iter().filter(|n| n.changes).map(line).collect()
+            let serves = |kind| kind == FeatureFlag;
+            needs(kinds, false, &FlagStore::Objects, serves).iter().filter(|n| n.changes).map(line).collect()
         };
         insta::assert_snapshot!(of(&[Rollout]).join("\n"), @"
         pause: patch rollouts.argoproj.io
@@ -149,10 +194,42 @@ mod tests {
         start: create configmaps, patch deployments.apps
         flip a flag: get featureflags.core.openfeature.dev, list featureflags.core.openfeature.dev, patch featureflags.core.openfeature.dev, watch featureflags.core.openfeature.dev
         ");
-        let referring = needs(&[Rollout], true, &FlagStore::Objects, false);
+        let referring = needs(&[Rollout], true, &FlagStore::Objects, |_| false);
         let write: Vec<&str> =
             referring.iter().filter(|n| n.rights.contains(&("patch", Deployment, ""))).map(|n| n.what).collect();
         assert_eq!(write, ["undo", "retry", "start"]);
-        assert!(needs(&[Rollout], false, &FlagStore::Objects, false).iter().all(|need| need.id != "rights.flag"));
+        assert!(needs(&[Rollout], false, &FlagStore::Objects, |_| false).iter().all(|need| need.id != "rights.flag"));
+    }
+
+    /// The verbs of a role that is printed.
+    fn role(text: &str) -> BTreeSet<String> {
+        let documents =
+            text.split("\n---\n").map(|document| serde_yaml::from_str::<serde_json::Value>(document).unwrap());
+        let role = documents.into_iter().find(|o| o["kind"] == "Role" && o["metadata"]["namespace"] == "NAMESPACE");
+        let list = |value: &serde_json::Value| -> Vec<String> {
+            value.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
+        };
+        let mut all = BTreeSet::new();
+        for rule in role.unwrap()["rules"].as_array().unwrap() {
+            for resource in list(&rule["resources"]) {
+                let (plural, sub) = resource.split_once('/').map_or((&*resource, ""), |(plural, sub)| (plural, sub));
+                let group = list(&rule["apiGroups"]).concat();
+                let dot = if group.is_empty() { String::new() } else { format!(".{group}") };
+                let slash = if sub.is_empty() { String::new() } else { format!("/{sub}") };
+                all.extend(list(&rule["verbs"]).iter().map(|verb| format!("{verb} {plural}{dot}{slash}")));
+            }
+        }
+        all
+    }
+
+    /// Who has the printed role has all it takes, and nothing that nobody would miss.
+    #[test]
+    fn the_printed_roles_are_what_it_takes_and_no_more() {
+        let all = needs(&[Rollout, Deployment, Canary], true, &FlagStore::Objects, |_| true);
+        let words = |elsewhere: bool| -> BTreeSet<String> {
+            all.iter().filter(|n| n.elsewhere == elsewhere).flat_map(|n| &n.rights).map(|r| in_words(*r)).collect()
+        };
+        assert_eq!(words(false), role(install::CAPTAIN));
+        assert_eq!(words(true), role(install::CONDUCTOR));
     }
 }

@@ -21,45 +21,72 @@ pub struct Right {
 /// What is read and watched.
 const SEEN: [&str; 3] = ["get", "list", "watch"];
 
+/// What a train is made of, as far as rights go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Made {
+    /// It has Rollouts.
+    pub rollouts: bool,
+    /// It has Canaries, which are about Deployments.
+    pub canaries: bool,
+    /// It has Deployments, or a Rollout that takes its template from one.
+    pub deployments: bool,
+    /// It moves flags that lie in objects of this kind.
+    pub flags: Option<ObjectKind>,
+    /// It has expand steps.
+    pub migrations: bool,
+}
+
 /// All rights that this train needs, each once. `borrowed` is true where a Rollout takes its template from a Deployment.
 pub fn rights(frozen: &Frozen, borrowed: bool) -> Vec<Right> {
+    let has = |kind| frozen.workloads.iter().any(|w| w.kind == kind);
+    let flags = match &frozen.flags {
+        FlagPlace::Objects | FlagPlace::Object(_) => Some(ObjectKind::FeatureFlag),
+        FlagPlace::ConfigMap(..) => Some(ObjectKind::ConfigMap),
+        FlagPlace::File(_) => None,
+    };
+    conducting(&Made {
+        rollouts: has(Kind::Rollout),
+        canaries: has(Kind::Canary),
+        deployments: has(Kind::Deployment) || borrowed,
+        flags: flags.filter(|_| !frozen.resolved.flags.is_empty()),
+        migrations: !frozen.resolved.migrations.is_empty(),
+    })
+}
+
+/// All rights that conducting a train of this make takes, each once.
+pub fn conducting(made: &Made) -> Vec<Right> {
     let mut all = Vec::new();
     let mut add = |kind: ObjectKind, subresource: &'static str, verbs: &[&'static str]| {
         all.extend(verbs.iter().map(|&verb| Right { kind, subresource, verb }));
     };
-    let has = |kind| frozen.workloads.iter().any(|w| w.kind == kind);
-    if has(Kind::Rollout) {
+    if made.rollouts {
         add(ObjectKind::Rollout, "", &SEEN);
         add(ObjectKind::Rollout, "", &["patch"]);
         // Aborting, retrying, promoting and ending a pause are fields of the status.
         add(ObjectKind::Rollout, "status", &["patch"]);
         add(ObjectKind::AnalysisRun, "", &SEEN);
     }
-    if has(Kind::Canary) {
+    if made.canaries {
         add(ObjectKind::Canary, "", &SEEN);
         add(ObjectKind::Canary, "", &["patch"]);
     }
-    if has(Kind::Canary) || has(Kind::Deployment) || borrowed {
+    if made.canaries || made.deployments {
         add(ObjectKind::Deployment, "", &SEEN);
         add(ObjectKind::Deployment, "", &["patch"]);
     }
     add(ObjectKind::ReplicaSet, "", &SEEN);
     add(ObjectKind::Pod, "", &SEEN);
-    // Records, pinned configs and the journal.
-    add(ObjectKind::ConfigMap, "", &["get", "list", "create", "patch"]);
-    if !frozen.resolved.flags.is_empty() {
-        match &frozen.flags {
-            FlagPlace::Objects | FlagPlace::Object(_) => {
-                add(ObjectKind::FeatureFlag, "", &SEEN);
-                add(ObjectKind::FeatureFlag, "", &["patch"]);
-            }
-            FlagPlace::ConfigMap(..) => add(ObjectKind::ConfigMap, "", &["watch"]),
-            FlagPlace::File(_) => {}
-        }
+    // Records, pinned configs and the journal; flags, where a ConfigMap holds them.
+    add(ObjectKind::ConfigMap, "", &["get", "create", "patch"]);
+    if made.flags == Some(ObjectKind::FeatureFlag) {
+        add(ObjectKind::FeatureFlag, "", &SEEN);
+        add(ObjectKind::FeatureFlag, "", &["patch"]);
     }
-    if !frozen.resolved.migrations.is_empty() {
+    if made.migrations {
         add(ObjectKind::Job, "", &["get", "list", "watch", "create"]);
     }
+    // Whether there is room for the way back.
+    add(ObjectKind::ResourceQuota, "", &["list"]);
     add(ObjectKind::Release, "", &SEEN);
     add(ObjectKind::Release, "", &["patch"]);
     add(ObjectKind::Release, "status", &["patch"]);
