@@ -7,6 +7,7 @@
 
 mod act;
 mod adapter;
+mod audit;
 mod board;
 mod cockpit;
 #[path = "../conformance.rs"]
@@ -20,8 +21,10 @@ mod outage;
 #[path = "../pty/program.rs"]
 mod program;
 mod prometheus;
+mod roles;
 mod sample;
 mod status;
+mod survival;
 mod table;
 mod traffic;
 mod train;

@@ -31,8 +31,29 @@ fn api_server(plane: &ControlPlane) -> (u32, Vec<String>) {
     (pid, raw.split_terminator('\0').map(str::to_owned).collect())
 }
 
+/// Kills the API server; how it was started.
+pub fn kill_api_server(plane: &ControlPlane) -> Vec<String> {
+    let (pid, line) = api_server(plane);
+    let kill = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+    assert!(kill.success());
+    line
+}
+
+/// Starts a killed one again.
+pub fn start_again(plane: &ControlPlane, line: &[String]) -> Killed {
+    let again = Command::new(&line[0])
+        .args(&line[1..])
+        .env("PATH", plane.command("kubectl").get_envs().find(|(k, _)| *k == "PATH").unwrap().1.unwrap())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    Killed(again)
+}
+
 /// Ends with the test.
-struct Killed(Child);
+pub struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -118,22 +139,12 @@ fn an_api_server_that_dies_and_comes_back_and_rights_that_grow() {
     assert!(says.contains("resources [\"rollouts/status\"]"), "{says}");
 
     // The API server is killed, and comes back.
-    let (pid, line) = api_server(&plane);
-    let kill = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
-    assert!(kill.success());
+    let line = kill_api_server(&plane);
     sees(&captain, &["s old", "billing-api", "refused"]);
     sees(&captain, &["DOWN", "was "]);
     let (code, says) = run(&plane, "dev", &["abort", "billing-api", "--yes"]);
     assert_eq!(code, Some(3), "{says}");
-    let again = Command::new(&line[0])
-        .args(&line[1..])
-        .env("PATH", plane.command("kubectl").get_envs().find(|(k, _)| *k == "PATH").unwrap().1.unwrap())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _again = Killed(again);
+    let _again = start_again(&plane, &line);
     sees(&captain, &["LIVE", "billing-api"]);
     sees(&viewer, &["LIVE", "billing-api"]);
     super::controlplane::wait_for("an abort arrives", Duration::from_secs(60), || {

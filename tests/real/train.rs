@@ -32,17 +32,21 @@ const PINNED: [(&str, &str); 10] = [
 ];
 
 /// An environment with traffic and metrics, and a repository for it.
-struct Yard {
-    plane: &'static ControlPlane,
-    ns: Namespace,
-    traffic: Traffic,
+pub struct Yard {
+    pub plane: &'static ControlPlane,
+    pub ns: Namespace,
+    pub traffic: Traffic,
     prometheus: Prometheus,
-    repository: tempfile::TempDir,
+    pub repository: tempfile::TempDir,
 }
 
 impl Yard {
     fn open(release: impl Fn(String) -> String) -> Self {
-        let plane = shared();
+        Self::on(shared(), release)
+    }
+
+    /// The same on a control plane that a test breaks on purpose.
+    pub fn on(plane: &'static ControlPlane, release: impl Fn(String) -> String) -> Self {
         let ns = plane.namespace();
         let crd = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/install/crd.yaml");
         plane.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", crd.to_str().unwrap()]);
@@ -58,7 +62,7 @@ impl Yard {
         yard
     }
 
-    fn footplate(&self, args: &[&str]) -> Command {
+    pub fn footplate(&self, args: &[&str]) -> Command {
         let root = self.repository.path();
         let mut command = Command::new(env!("CARGO_BIN_EXE_footplate"));
         command
@@ -74,21 +78,39 @@ impl Yard {
     }
 
     /// Begins it, what it says in a file.
-    fn begin(&self, log: &str, args: &[&str]) -> Running {
-        let file = std::fs::File::create(self.repository.path().join(log)).unwrap();
-        let child = self.footplate(args).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
-        Running(child)
+    pub fn begin(&self, log: &str, args: &[&str]) -> Running {
+        self.begin_as(log, &self.plane.kubeconfig(), args)
     }
 
-    fn log(&self, log: &str) -> String {
+    /// The same in the name of somebody.
+    pub fn begin_as(&self, log: &str, kubeconfig: &Path, args: &[&str]) -> Running {
+        let file = std::fs::File::create(self.repository.path().join(log)).unwrap();
+        let mut command = self.footplate(args);
+        command.env("FOOTPLATE_STATE_DIR", self.repository.path().join(format!(".state-{log}")));
+        command.env("KUBECONFIG", kubeconfig);
+        Running(command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap())
+    }
+
+    pub fn log(&self, log: &str) -> String {
         std::fs::read_to_string(self.repository.path().join(log)).unwrap_or_default()
     }
 
-    fn release(&self) -> Option<Value> {
+    /// What everybody who was begun has said, for a test that fails.
+    pub fn logs(&self) -> String {
+        let mut names: Vec<_> = std::fs::read_dir(self.repository.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.contains('.') && self.repository.path().join(name).is_file())
+            .collect();
+        names.sort();
+        names.iter().map(|name| format!("--- {name}\n{}", self.log(name))).collect()
+    }
+
+    pub fn release(&self) -> Option<Value> {
         self.plane.objects(&["releases.releases.footplate.dev", "-n", self.ns.name()]).into_iter().next()
     }
 
-    fn until(&self, what: &str, limit: Duration, so: impl Fn(&Value) -> bool) -> Value {
+    pub fn until(&self, what: &str, limit: Duration, so: impl Fn(&Value) -> bool) -> Value {
         wait_for(what, limit, || match self.release() {
             Some(release) if so(&release) => Ok(release),
             Some(release) => {
@@ -112,17 +134,17 @@ impl Yard {
         object["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
     }
 
-    fn template(&self, service: &str) -> Value {
+    pub fn template(&self, service: &str) -> Value {
         let object = self.plane.kubectl(&["get", "rollouts.argoproj.io", service, "-n", self.ns.name(), "-o", "json"]);
         serde_json::from_str::<Value>(&object).unwrap()["spec"]["template"].clone()
     }
 }
 
 /// A process that does not outlive its test.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Running {
-    fn wait(&mut self, limit: Duration) -> Option<i32> {
+    pub fn wait(&mut self, limit: Duration) -> Option<i32> {
         let until = Instant::now() + limit;
         while Instant::now() < until {
             if let Some(status) = self.0.try_wait().unwrap() {

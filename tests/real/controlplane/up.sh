@@ -6,9 +6,10 @@
 #   up.sh DIR [PORTBASE]       PORTBASE 21000 if not given; ten ports from there on belong to this control plane
 #
 # Writes DIR/kubeconfig (contexts `dev`: may do anything; `viewer`: a user to whom no role is bound), DIR/env (to be sourced:
-# KUBECONFIG and PATH), DIR/pids and DIR/logs. `down.sh DIR` stops it. With FOOTPLATE_REAL_PARENT=PID it stops by itself when
-# that process ends, and with FOOTPLATE_REAL_REMOVE=1 DIR goes with it. With FOOTPLATE_REAL_BARE=1 only etcd and the API server
-# run: nothing changes what is written there by hand (the benches use that).
+# KUBECONFIG and PATH), DIR/pids and DIR/logs (audit.jsonl: the writes that matter, with their bodies). `down.sh DIR` stops
+# it. With FOOTPLATE_REAL_PARENT=PID it stops by itself when that process ends, and with FOOTPLATE_REAL_REMOVE=1 DIR goes with
+# it. With FOOTPLATE_REAL_BARE=1 only etcd and the API server run: nothing changes what is written there by hand (the benches
+# use that).
 #
 # PORTBASE +0 apiserver  +1 etcd  +2 etcd peer  +3 rollouts metrics  +4 rollouts health  +5 flagger
 #          +6 free for the caller's Prometheus (Flagger asks there)  +7 free for what that Prometheus scrapes  +8 +9 spare
@@ -41,6 +42,24 @@ $admin,admin,admin,"system:masters"
 $viewer,viewer,viewer,"viewers"
 END
 
+# What changed a workload, who conducts, and what was ordered, write by write, in the order in which the server took them: no
+# watch can prove that something was never sent.
+cat >"$dir/config/audit.yaml" <<END
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Request
+    verbs: [create, patch]
+    resources:
+      - {group: argoproj.io, resources: [rollouts, rollouts/status]}
+      - {group: apps, resources: [deployments]}
+      - {group: core.openfeature.dev, resources: [featureflags]}
+      - {group: releases.footplate.dev, resources: [releases]}
+      - {group: coordination.k8s.io, resources: [leases]}
+  - level: None
+END
+
 start etcd etcd --name=only --unsafe-no-fsync --log-level=warn --data-dir="$dir/etcd" \
   --listen-client-urls="$etcd" --advertise-client-urls="$etcd" \
   --listen-peer-urls="$peer" --initial-advertise-peer-urls="$peer" --initial-cluster="only=$peer"
@@ -50,6 +69,7 @@ start kube-apiserver kube-apiserver --etcd-servers="$etcd" --secure-port="$base"
   --service-account-issuer="$api" --service-account-key-file="$dir/certs/sa.pub" \
   --service-account-signing-key-file="$dir/certs/sa.key" --service-cluster-ip-range=10.0.0.0/24 \
   --disable-admission-plugins=ServiceAccount,TaintNodesByCondition --endpoint-reconciler-type=none \
+  --audit-policy-file="$dir/config/audit.yaml" --audit-log-path="$dir/logs/audit.jsonl" \
   --max-requests-inflight=800 --max-mutating-requests-inflight=400
 
 # The server makes its own certificate; whoever reads the kubeconfig can and does verify it.
