@@ -21,7 +21,7 @@ use super::repository;
 use super::screen::{Opening, show};
 use super::status::Format;
 use super::{Global, RehearsalAt, Wiring};
-use crate::core::snapshot::{Mode, Place as Where, WriteMode};
+use crate::core::snapshot::{EventView, Hand, Mode, Place as Where, Weight, WriteMode};
 use crate::core::text::Text;
 use crate::engine::run::{self, Handle, Opener, Place, Systems};
 use crate::engine::scope::{History, Release, Scope};
@@ -29,7 +29,7 @@ use crate::ports::{Clock, Conditions, Fault, FaultKind, Fut, Journal, Repo, Samp
 use crate::rehearsal::clock::{RehearsalClock, SharedWorld, at_full_speed, drive, wednesday};
 use crate::rehearsal::faults::Faults;
 use crate::rehearsal::repo::Embedded;
-use crate::rehearsal::scenario::{self, Scenario};
+use crate::rehearsal::scenario::{self, Killed, Scenario};
 use crate::rehearsal::score::Score;
 use crate::rehearsal::serve;
 use crate::rehearsal::world::World;
@@ -58,9 +58,12 @@ pub struct RehearseArgs {
     /// No screen: the journal as JSON lines, then the score
     #[arg(long, conflicts_with = "serve")]
     pub headless: bool,
-    /// Nobody conducts: the scripted captain does everything with the keys of a person
-    #[arg(long)]
+    /// Headless: nobody conducts, the scripted captain does everything with the keys of a person
+    #[arg(long, conflicts_with = "conducted")]
     pub by_hand: bool,
+    /// On the screen: a conductor runs the train as it would in production, and heeds what you order; then the score
+    #[arg(long, conflicts_with_all = ["serve", "headless"])]
+    pub conducted: bool,
     /// Serve the cluster on this loopback address, for other people's clients
     #[arg(long, value_name = "ADDR")]
     pub serve: Option<SocketAddr>,
@@ -186,6 +189,11 @@ fn open(
     journal: Arc<dyn Journal>,
     conditions: Arc<dyn Conditions>,
 ) -> Result<Stage, Failure> {
+    let hand = match write {
+        WriteMode::ReadWrite if args.conducted => Hand::Conductor,
+        WriteMode::ReadWrite => Hand::Script,
+        WriteMode::ReadOnly | WriteMode::ReadOnlyByPattern => Hand::Person,
+    };
     let root = Embedded.open(None, None).map_err(|finding| damaged(finding.message))?;
     let repository = repository::read(&root, None, &Embedded)
         .map_err(|findings| damaged(text!("{} findings in its own files", findings.count().0)))?;
@@ -203,7 +211,7 @@ fn open(
             protected: false,
             write,
         },
-        mode: Mode::Rehearsal { scenario: name, seed: args.seed, scripted: write == WriteMode::ReadWrite },
+        mode: Mode::Rehearsal { scenario: name, seed: args.seed, hand },
         cluster_uid: None,
         release: Some(Release { history: History(Some(Arc::new(Embedded))), ..Release::of(&repository) }),
     };
@@ -234,16 +242,57 @@ async fn on_screen(scenario: Scenario, args: &RehearseArgs, global: &Global, wir
     let write = if global.read_only { WriteMode::ReadOnly } else { WriteMode::ReadWrite };
     let journal: Arc<dyn Journal> = Arc::new(Nowhere);
     let conditions = Arc::clone(&wiring.conditions);
+    let killed = scenario.killed;
     let stage = open(scenario, args, speed, write, &wiring.rehearsal, journal, conditions)?;
-    let Stage { world, clock, engine, driver, .. } = stage;
+    let Stage { world, clock, place, systems, engine, driver } = stage;
     let opening =
         Opening { clock: Arc::clone(&clock) as Arc<dyn Clock>, who: "you".into(), contexts: Vec::new(), painted: None };
     // Read-only nobody drives: the script's orders would be refused one by one.
-    let handle = hands::share(engine, world, clock, !global.read_only);
+    let (handle, conducts) = if args.conducted && !global.read_only {
+        conducted(engine, world, clock, place, systems, killed)
+    } else {
+        (hands::share(engine, world, clock, !global.read_only), None)
+    };
     // The rehearsal ends with the screen: nothing outside is left half done.
     let result = show(handle, opening, global).await;
+    conducts.inspect(tokio::task::JoinHandle::abort);
     driver.abort();
     result.map(|_| ())
+}
+
+/// Has a conductor run the train behind the screen. How it ended, and the score, is the last event that is shown.
+fn conducted(
+    engine: Handle,
+    world: SharedWorld,
+    clock: Arc<RehearsalClock>,
+    place: Place,
+    systems: Systems,
+    killed: Option<Killed>,
+) -> (Handle, Option<tokio::task::JoinHandle<()>>) {
+    let (seat_out, seat) = watch::channel(Seat { hand: Hand::Conductor, over: None });
+    let (snapshots, _showing) = hands::show(engine.snapshots.clone(), seat);
+    let task = tokio::spawn(async move {
+        let run = async {
+            let release = train::record(&place, &systems).await?;
+            let conductors = train::conductors(killed, &place, &systems, &release);
+            // Whom it waits for sits at the screen.
+            train::follow(conductors, killed, &place, &systems, &world, &release, Duration::MAX).await
+        };
+        let (text, weight) = match run.await {
+            Ok(Some((result, why))) => {
+                clock.sleep(SETTLED_AFTER).await;
+                let score = world.lock().score(result).map(|score| score.in_words()).unwrap_or_default();
+                (text!("the rehearsal ended, {}: {why}; {score}", hands::in_words(result)), Weight::Act)
+            }
+            Ok(None) => ("nobody conducts the rehearsal any more".into(), Weight::Alarm),
+            Err(failure) => (text!("the rehearsal cannot go on: {}", failure.what), Weight::Alarm),
+        };
+        let over = EventView { at: clock.now(), subject: Text::default(), text, weight };
+        seat_out.send_replace(Seat { hand: Hand::Conductor, over: Some(over) });
+        // What is shown from now on is still shown through the seat.
+        seat_out.closed().await;
+    });
+    (Handle { snapshots, ..engine }, Some(task))
 }
 
 async fn headless(
@@ -270,16 +319,14 @@ async fn headless(
         let Stage { world, clock, place, systems, engine, driver } = stage;
         let Handle { snapshots, intents, mut reports, ended } = engine;
         let drain = tokio::spawn(async move { while reports.recv().await.is_some() {} });
-        let (_alone, seat) = watch::channel(Seat { scripted: true, over: None });
+        let (_alone, seat) = watch::channel(Seat { hand: Hand::Script, over: None });
         let conducted = async {
             if args.by_hand {
                 return Ok::<_, Failure>(conduct(snapshots, &intents, &world, &clock, seat).await);
             }
             let release = train::record(&place, &systems).await?;
-            // Somebody stands by where the one who conducts is going to die.
-            let seats = if killed.is_some() { &["conductor-1", "conductor-2"][..] } else { &["conductor-1"] };
-            let conductors = seats.iter().map(|me| (*me, train::conductor(&place, &systems, &release, me)));
-            train::follow(conductors.collect(), killed, &place, &systems, &world, &release).await
+            let conductors = train::conductors(killed, &place, &systems, &release);
+            train::follow(conductors, killed, &place, &systems, &world, &release, train::PERSON_AFTER).await
         };
         let result = tokio::select! {
             biased;

@@ -17,7 +17,7 @@ use super::model::{INTERRUPT_WITHIN, Mode, Model, Pane, SAY_FOR, Say};
 use super::status;
 use super::theme::Role;
 use crate::core::confirm::Refusal;
-use crate::core::snapshot::{Mode as Ground, Snapshot};
+use crate::core::snapshot::{Hand, Mode as Ground, Snapshot};
 use crate::core::text::Text;
 
 /// Takes one message.
@@ -86,7 +86,7 @@ pub fn update(model: &mut Model, message: Message, at: Timestamp) -> Vec<Command
 
 /// In a rehearsal that its script drives, any key makes the train the person's, whatever else it does.
 fn take_the_train(model: &mut Model, key: KeyEvent) -> Vec<Command> {
-    let scripted = matches!(model.live.mode, Ground::Rehearsal { scripted: true, .. });
+    let scripted = matches!(model.live.mode, Ground::Rehearsal { hand: Hand::Script, .. });
     if !scripted || key.kind == KeyEventKind::Release {
         return Vec::new();
     }

@@ -43,6 +43,17 @@ pub struct Place {
     pub write: WriteMode,
 }
 
+/// Who drives a rehearsal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hand {
+    /// The scripted captain, until a person presses a key.
+    Script,
+    /// The person at the screen.
+    Person,
+    /// A conductor, which heeds what the person orders.
+    Conductor,
+}
+
 /// What runs behind the screen.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Mode {
@@ -54,8 +65,8 @@ pub enum Mode {
         scenario: Text,
         /// Its seed.
         seed: u64,
-        /// True while the scripted captain drives.
-        scripted: bool,
+        /// Who drives.
+        hand: Hand,
     },
     /// A recorded train: what is shown is over, and nothing can be ordered.
     Replay(super::timeline::Place),

@@ -84,6 +84,24 @@ impl Score {
     pub fn passed(&self) -> bool {
         self.result == self.expect && self.violations.is_empty()
     }
+
+    /// In one line, for the screen: times after the first request that was hurt.
+    pub fn in_words(&self) -> String {
+        let times = [("detected", self.detected_s), ("decided", self.decided_s), ("recovered", self.recovered_s)];
+        let mut parts: Vec<String> =
+            times.iter().filter_map(|(what, s)| s.map(|s| format!("{what} after {s:.0} s"))).collect();
+        parts.extend(self.impact_s.map(|s| format!("{s:.0} s of impact")));
+        parts.extend(self.took_over_s.map(|s| format!("taken over after {s:.0} s")));
+        if self.result != self.expect {
+            parts.push("not as expected".to_owned());
+        }
+        parts.push(if self.violations.is_empty() {
+            "nothing violated".to_owned()
+        } else {
+            format!("VIOLATED: {}", self.violations.join("; "))
+        });
+        parts.join(", ")
+    }
 }
 
 impl Witness {

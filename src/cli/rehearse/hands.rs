@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use crate::core::confirm::{Answer, Confirm, Order, Question};
 use crate::core::intent::{Intent as Ordered, Target};
 use crate::core::object::ObjectRef;
-use crate::core::snapshot::{EventView, Mode, ServiceView, Snapshot, Weight};
+use crate::core::snapshot::{EventView, Hand, Mode, ServiceView, Snapshot, Weight};
 use crate::core::text::Text;
 use crate::core::verb::Seen;
 use crate::engine::order::Intent;
@@ -25,10 +25,10 @@ use crate::text;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Who drives.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Seat {
-    /// True while the script does.
-    pub scripted: bool,
+    /// Whose hands they are.
+    pub hand: Hand,
     /// How the script ended, once it has.
     pub over: Option<EventView>,
 }
@@ -37,33 +37,18 @@ pub(super) struct Seat {
 /// With `script` false nobody but the person drives, ever.
 pub(super) fn share(engine: Handle, world: SharedWorld, clock: Arc<RehearsalClock>, script: bool) -> Handle {
     let Handle { snapshots, intents, reports, ended } = engine;
-    let (seat_out, seat) = watch::channel(Seat { scripted: script, over: None });
-    let (shown_out, shown) = watch::channel(seated(&snapshots.borrow(), &seat.borrow()));
+    let (seat_out, seat) = watch::channel(Seat { hand: if script { Hand::Script } else { Hand::Person }, over: None });
     let (person, mut wanted) = mpsc::channel::<Intent>(64);
-    let showing = {
-        let (mut snapshots, mut seat) = (snapshots.clone(), seat.clone());
-        tokio::spawn(async move {
-            loop {
-                let more = tokio::select! {
-                    more = snapshots.changed() => more,
-                    more = seat.changed() => more,
-                };
-                if more.is_err() {
-                    return;
-                }
-                shown_out.send_replace(seated(&snapshots.borrow_and_update(), &seat.borrow_and_update()));
-            }
-        })
-    };
+    let (shown, showing) = show(snapshots.clone(), seat.clone());
     let captain = {
         let (intents, seat_out, mut seat) = (intents.clone(), seat_out.clone(), seat.clone());
         tokio::spawn(async move {
-            while seat.wait_for(|seat| seat.scripted).await.is_ok() {
+            while seat.wait_for(|seat| seat.hand == Hand::Script).await.is_ok() {
                 let end = conduct(snapshots.clone(), &intents, &world, &clock, seat.clone()).await;
                 if let Some((result, why)) = end {
                     let text = text!("the script ended, {}: {why}", in_words(result));
                     let over = EventView { at: clock.now(), subject: Text::default(), text, weight: Weight::Act };
-                    seat_out.send_replace(Seat { scripted: false, over: Some(over) });
+                    seat_out.send_replace(Seat { hand: Hand::Person, over: Some(over) });
                 }
             }
         })
@@ -73,11 +58,8 @@ pub(super) fn share(engine: Handle, world: SharedWorld, clock: Arc<RehearsalCloc
             match intent {
                 Intent::Script { drives } if drives && !script => {}
                 Intent::Script { drives } => {
-                    seat_out.send_if_modified(|seat| {
-                        let changed = seat.scripted != drives;
-                        seat.scripted = drives;
-                        changed
-                    });
+                    let hand = if drives { Hand::Script } else { Hand::Person };
+                    seat_out.send_if_modified(|seat| std::mem::replace(&mut seat.hand, hand) != hand);
                 }
                 other => {
                     if intents.send(other).await.is_err() {
@@ -91,7 +73,28 @@ pub(super) fn share(engine: Handle, world: SharedWorld, clock: Arc<RehearsalCloc
     Handle { snapshots: shown, intents: person, reports, ended }
 }
 
-fn in_words(result: Outcome) -> &'static str {
+/// The snapshots as the seat changes them.
+pub(super) fn show(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    mut seat: watch::Receiver<Seat>,
+) -> (watch::Receiver<Arc<Snapshot>>, tokio::task::JoinHandle<()>) {
+    let (out, shown) = watch::channel(seated(&snapshots.borrow(), &seat.borrow()));
+    let showing = tokio::spawn(async move {
+        loop {
+            let more = tokio::select! {
+                more = snapshots.changed() => more,
+                more = seat.changed() => more,
+            };
+            if more.is_err() {
+                return;
+            }
+            out.send_replace(seated(&snapshots.borrow_and_update(), &seat.borrow_and_update()));
+        }
+    });
+    (shown, showing)
+}
+
+pub(super) fn in_words(result: Outcome) -> &'static str {
     match result {
         Outcome::Completed => "completed",
         Outcome::RolledBack => "rolled back",
@@ -101,12 +104,12 @@ fn in_words(result: Outcome) -> &'static str {
 
 /// The snapshot with who drives now, and how the script ended.
 fn seated(snapshot: &Arc<Snapshot>, seat: &Seat) -> Arc<Snapshot> {
-    let Mode::Rehearsal { scenario, seed, scripted } = &snapshot.mode else { return Arc::clone(snapshot) };
-    if *scripted == seat.scripted && seat.over.is_none() {
+    let Mode::Rehearsal { scenario, seed, hand } = &snapshot.mode else { return Arc::clone(snapshot) };
+    if *hand == seat.hand && seat.over.is_none() {
         return Arc::clone(snapshot);
     }
     let mut changed = Snapshot::clone(snapshot);
-    changed.mode = Mode::Rehearsal { scenario: scenario.clone(), seed: *seed, scripted: seat.scripted };
+    changed.mode = Mode::Rehearsal { scenario: scenario.clone(), seed: *seed, hand: seat.hand };
     if let Some(over) = &seat.over {
         let at = changed.events.partition_point(|event| event.at <= over.at);
         let mut events = changed.events.to_vec();
@@ -136,7 +139,7 @@ pub(super) async fn conduct(
         }
         loop {
             // Looked at before each order: not one more leaves once a person has taken the train.
-            if !seat.borrow_and_update().scripted {
+            if seat.borrow_and_update().hand != Hand::Script {
                 return None;
             }
             let Some(next) = captain.step(&snapshot) else { break };

@@ -31,8 +31,8 @@ use crate::text;
 /// The environment of the embedded repository that rehearsals run in.
 const ENVIRONMENT: &str = "dev";
 
-/// How long a train must wait for a person before the rehearsal ends with that.
-const PERSON_AFTER: Duration = Duration::from_secs(20);
+/// How long a train must wait for a person before a rehearsal ends with that at which there is none.
+pub(super) const PERSON_AFTER: Duration = Duration::from_secs(20);
 
 /// How often the train is looked at when nothing changed.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
@@ -103,8 +103,19 @@ async fn try_to_record(place: &Place, systems: &Systems) -> Result<Release, Fail
     Release::read(&object, &context, None).map_err(|unfit| damaged(unfit.why))
 }
 
+/// Who conducts: one, and somebody who stands by where that one is going to die.
+pub(super) fn conductors(
+    killed: Option<Killed>,
+    place: &Place,
+    systems: &Systems,
+    release: &Release,
+) -> Vec<(&'static str, Handle)> {
+    let seats = if killed.is_some() { &["conductor-1", "conductor-2"][..] } else { &["conductor-1"] };
+    seats.iter().map(|me| (*me, conductor(place, systems, release, me))).collect()
+}
+
 /// A conductor on the simulated cluster.
-pub(super) fn conductor(place: &Place, systems: &Systems, release: &Release, me: &str) -> Handle {
+fn conductor(place: &Place, systems: &Systems, release: &Release, me: &str) -> Handle {
     let metrics = place.metrics.clone();
     conduct::start(Office {
         cluster: Arc::clone(&place.cluster),
@@ -123,7 +134,7 @@ pub(super) fn conductor(place: &Place, systems: &Systems, release: &Release, me:
 }
 
 /// Waits for the end of the train; none when nobody is left who conducts it. Where the one who conducts is to die, the train must
-/// not end before.
+/// not end before. One that waits for a person for this long has ended with that.
 pub(super) async fn follow(
     mut conductors: Vec<(&str, Handle)>,
     killed: Option<Killed>,
@@ -131,6 +142,7 @@ pub(super) async fn follow(
     systems: &Systems,
     world: &SharedWorld,
     release: &Release,
+    patience: Duration,
 ) -> Result<Option<(Outcome, Text)>, Failure> {
     let mut waits_since = None;
     let mut dies = killed;
@@ -170,7 +182,7 @@ pub(super) async fn follow(
             }
             if train.waits_for_person() {
                 let since = *waits_since.get_or_insert(now);
-                if now.saturating_sub(since) >= PERSON_AFTER {
+                if now.saturating_sub(since) >= patience {
                     break Some((Outcome::NeedsPerson, text!("{}: {}", train.waits, train.people.join("; "))));
                 }
             } else {

@@ -9,7 +9,7 @@ use crate::cockpit::status;
 use crate::cockpit::theme::Role;
 use crate::core::intent::Want;
 use crate::core::layout::Zoom;
-use crate::core::snapshot::{Mode as Ground, WriteMode};
+use crate::core::snapshot::{Hand, Mode as Ground, WriteMode};
 use crate::core::text::Text;
 use crate::core::verb::FlagSetting;
 
@@ -186,6 +186,10 @@ fn flip(model: &mut Model) -> Vec<Command> {
 fn script(model: &mut Model) -> Vec<Command> {
     if !matches!(model.live.mode, Ground::Rehearsal { .. }) {
         say(model, Role::Dim, crate::text!("only a rehearsal has a script; here nobody drives but people"));
+        return Vec::new();
+    }
+    if matches!(model.live.mode, Ground::Rehearsal { hand: Hand::Conductor, .. }) {
+        say(model, Role::Dim, crate::text!("a conductor runs this train; start without --conducted for the script"));
         return Vec::new();
     }
     if model.live.place.write == WriteMode::ReadOnly {

@@ -11,7 +11,7 @@ use crate::cockpit::model::Model;
 use crate::cockpit::status;
 use crate::cockpit::theme::Role;
 use crate::core::snapshot::train::BACK_WITHIN;
-use crate::core::snapshot::{Conductor, Link, Mode, Snapshot, TrainShown, WriteMode};
+use crate::core::snapshot::{Conductor, Hand, Link, Mode, Snapshot, TrainShown, WriteMode};
 use crate::core::workload::UndoPath;
 use crate::engine::freshness::OLD;
 
@@ -98,11 +98,12 @@ fn badges(model: &Model, s: &Snapshot) -> Vec<(Role, String)> {
         Link::Stale(_) => vec![(Role::Stale, format!("{} STALE {age}", g.ring))],
         Link::Down(_) => vec![(Role::Bad, format!("{} DOWN {age}", g.failed))],
     };
-    if let Mode::Rehearsal { scenario, seed, scripted } = &s.mode {
-        let hand = match (scripted, s.place.write) {
-            (true, _) => "the script drives",
-            (false, WriteMode::ReadOnly) => "nobody drives",
-            (false, _) => "you drive",
+    if let Mode::Rehearsal { scenario, seed, hand } = &s.mode {
+        let hand = match (hand, s.place.write) {
+            (Hand::Script, _) => "the script drives",
+            (Hand::Conductor, _) => "it conducts itself",
+            (Hand::Person, WriteMode::ReadOnly) => "nobody drives",
+            (Hand::Person, _) => "you drive",
         };
         parts.push((Role::Badge, "  REHEARSAL".to_owned()));
         let which = if model.size.0 < 100 { String::new() } else { format!(" {scenario} seed {seed},") };

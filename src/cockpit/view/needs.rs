@@ -9,7 +9,7 @@ use crate::cockpit::keymap::Action;
 use crate::cockpit::model::Model;
 use crate::cockpit::status;
 use crate::cockpit::theme::Role;
-use crate::core::snapshot::{Link, Mode, Trouble, WriteMode};
+use crate::core::snapshot::{Hand, Link, Mode, Trouble, WriteMode};
 
 /// Draws the row.
 pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
@@ -80,8 +80,8 @@ pub fn draw(model: &Model, ink: &mut Ink<'_>, area: Rect) {
 /// How the train of a rehearsal is taken, or given back; nothing elsewhere.
 fn hands(model: &Model, mode: &Mode, write: WriteMode) -> String {
     match mode {
-        Mode::Rehearsal { scripted: true, .. } => "any key takes the train ".to_owned(),
-        Mode::Rehearsal { scripted: false, .. } if write != WriteMode::ReadOnly => {
+        Mode::Rehearsal { hand: Hand::Script, .. } => "any key takes the train ".to_owned(),
+        Mode::Rehearsal { hand: Hand::Person, .. } if write != WriteMode::ReadOnly => {
             format!("{} lets the script drive ", model.setup.keymap.hint(Action::Script))
         }
         Mode::Rehearsal { .. } | Mode::Live | Mode::Replay(_) => String::new(),

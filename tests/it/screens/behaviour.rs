@@ -5,7 +5,7 @@ use std::sync::Arc;
 use footplate::cockpit::model::{Mode, Pane};
 use footplate::core::confirm::Refusal;
 use footplate::core::intent::{Intent, Want};
-use footplate::core::snapshot::{Link, Mode as Ground, ServiceView, Snapshot, Trouble, WriteMode};
+use footplate::core::snapshot::{Hand, Link, Mode as Ground, ServiceView, Snapshot, Trouble, WriteMode};
 use footplate::core::text::Text;
 use ratatui::crossterm::event::KeyEventKind;
 
@@ -456,24 +456,28 @@ fn before_anything_is_known_it_says_so() {
     assert!(shown.contains("NO CONNECTION") && shown.contains("the certificate expired"), "{shown}");
 }
 
-fn rehearsing(scripted: bool) -> Snapshot {
-    let mode = Ground::Rehearsal { scenario: "green".into(), seed: 7, scripted };
+fn rehearsing(hand: Hand) -> Snapshot {
+    let mode = Ground::Rehearsal { scenario: "green".into(), seed: 7, hand };
     Snapshot { mode, ..fixture::rolling() }
 }
 
 #[test]
 fn any_key_takes_a_rehearsal_and_the_screen_says_whose_it_is() {
     for keys in ["j", "?", "esc", "ctrl-l", "x", "tab", "p"] {
-        let mut stage = Stage::new(rehearsing(true), (120, 36), UNICODE);
+        let mut stage = Stage::new(rehearsing(Hand::Script), (120, 36), UNICODE);
         assert!(stage.text().contains("the script drives") && stage.text().contains("any key takes the train"));
         assert_eq!(stage.keys(keys).first(), Some(&Command::Script(false)), "{keys}");
     }
-    let mut stage = Stage::new(rehearsing(false), (120, 36), UNICODE);
+    let mut stage = Stage::new(rehearsing(Hand::Person), (120, 36), UNICODE);
     assert!(stage.text().contains("you drive") && stage.text().contains("g s lets the script drive"));
     assert!(!stage.keys("j").contains(&Command::Script(false)), "it is the person's already");
     assert_eq!(stage.keys("g s"), [Command::Script(true)]);
     stage.types(":script");
     assert_eq!(stage.keys("enter"), [Command::Script(true)]);
+    let mut stage = Stage::new(rehearsing(Hand::Conductor), (120, 36), UNICODE);
+    assert!(stage.text().contains("it conducts itself") && !stage.text().contains("lets the script drive"));
+    assert_eq!(stage.keys("g s"), []);
+    assert!(stage.text().contains("a conductor runs this train"));
 }
 
 #[test]
