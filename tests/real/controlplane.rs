@@ -118,12 +118,19 @@ impl ControlPlane {
     }
 }
 
-impl Drop for ControlPlane {
-    fn drop(&mut self) {
+impl ControlPlane {
+    /// Stops it, where it was started from here: for one that is never dropped.
+    pub fn stop(&self) {
         if self.ours {
             let _ = Command::new(script("controlplane/down.sh")).arg(&self.dir).status();
             let _ = std::fs::remove_dir_all(&self.dir);
         }
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

@@ -5,7 +5,6 @@
 //! `FOOTPLATE_REAL_SEED=N` draws the same waits again.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,7 +16,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::audit;
-use crate::controlplane::{ControlPlane, must, script};
+use crate::controlplane::{ControlPlane, must};
 use crate::outage;
 use crate::traffic::Behaviour;
 use crate::train::{Running, Yard};
@@ -367,6 +366,5 @@ fn of_two_conductors_one_conducts_and_both_outlive_the_api_server() {
     }
     audit::nothing_went_forward_under_an_old_epoch(&audit::writes(plane, yard.ns.name()));
     drop((crew, again));
-    let folder = plane.kubeconfig().parent().unwrap().to_owned();
-    let _ = Command::new(script("controlplane/down.sh")).arg(folder).stdin(Stdio::null()).status();
+    plane.stop();
 }
