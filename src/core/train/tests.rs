@@ -255,6 +255,31 @@ fn hands_without_a_lease_take_back_and_move_nothing_forward() {
     assert_eq!(changes, [&Change::Restore]);
 }
 
+/// Whoever takes a train over looks at everything once more, and a server that is not well leaves some of it open.
+#[test]
+fn a_train_that_is_taken_over_under_way_does_not_wait_for_its_pre_flight_again() {
+    let mut run = Run::new();
+    run.start();
+    run.state = State::resume(run.state.plan().clone(), run.state.memory().clone());
+    for (check, found) in [
+        (Check::Rights, Found::Unknown("no answer".into())),
+        (Check::Drift(1), Found::Refuse("it is another one by now".into())),
+        (Check::Burning(0), Found::Good("0.1 %".into())),
+    ] {
+        run.give(Event::Fact(Fact { check, found }));
+    }
+    for s in 0..3 {
+        run.read(s, |r| {
+            r.train = Some("t1".into());
+            r.epoch = Some((1, "c1".into()));
+            r.record = Some("old".into());
+        });
+    }
+    run.give(Event::StatusKept(run.state.memory().version));
+    run.give(Event::Tick);
+    assert_eq!(run.deploys(), [0]);
+}
+
 /// Whoever reverts an undo puts the template back; only its controller, a moment later, makes a canary of it.
 #[test]
 fn an_undo_that_is_reverted_for_ever_ends_with_the_traffic_off_and_a_person_called() {
