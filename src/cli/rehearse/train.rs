@@ -13,13 +13,14 @@ use super::damaged;
 use crate::core::confirm::{Answer, Confirm, Order, Question};
 use crate::core::effect::Direction;
 use crate::core::elector::Pace;
+use crate::core::object::Object;
 use crate::core::release::Release;
 use crate::core::text::Text;
 use crate::core::train::Phase;
 use crate::core::train::state::Ended;
 use crate::engine::act::Driver;
 use crate::engine::conduct::{self, Handle, Office, Say};
-use crate::engine::depart;
+use crate::engine::depart::{self, Departure};
 use crate::engine::look::look;
 use crate::engine::run::{Place, Systems};
 use crate::ports::{Fault, FaultKind, Fut, Post, Probe, Repo};
@@ -63,16 +64,32 @@ const TRIES: u32 = 30;
 /// Records the train of the embedded release; a server that is not well is asked again.
 pub(super) async fn record(place: &Place, systems: &Systems) -> Result<Release, Failure> {
     let mut tries = 0;
+    let mut departure = None;
     loop {
         tries += 1;
-        match try_to_record(place, systems).await {
+        match try_to_record(place, systems, &mut departure).await {
             Err(_) if tries < TRIES => systems.clock.sleep(Duration::from_secs(2)).await,
             other => return other,
         }
     }
 }
 
-async fn try_to_record(place: &Place, systems: &Systems) -> Result<Release, Failure> {
+/// The departure of an earlier try is sent again: what landed although its answer was lost is found there, where another one
+/// would be a second train.
+async fn try_to_record(
+    place: &Place,
+    systems: &Systems,
+    departure: &mut Option<Departure>,
+) -> Result<Release, Failure> {
+    let made = match departure.take() {
+        Some(made) => made,
+        None => prepare(place, systems).await?,
+    };
+    let object = send(place, systems, departure.insert(made)).await?;
+    Release::read(&object, &place.cluster.identity().context, None).map_err(|unfit| damaged(unfit.why))
+}
+
+async fn prepare(place: &Place, systems: &Systems) -> Result<Departure, Failure> {
     let root = Embedded.open(None, None).map_err(|finding| damaged(finding.message))?;
     let repository = repository::read(&root, Some(ENVIRONMENT), &Embedded)
         .map_err(|findings| damaged(text!("{} findings in its own files", findings.count().0)))?;
@@ -81,17 +98,19 @@ async fn try_to_record(place: &Place, systems: &Systems) -> Result<Release, Fail
     let world = look(&*place.cluster, &place.scope, now).await?;
     let order = Order { who: "scripted captain".into(), when: now, why: "a rehearsal".into() };
     let files = files(&repository, &root, &Embedded).map_err(damaged)?;
-    let departure = depart::prepare(&*place.cluster, &place.scope, &world, &repository, &environment, &files, &order)
-        .await
-        .map_err(|wrong| {
+    depart::prepare(&*place.cluster, &place.scope, &world, &repository, &environment, &files, &order).await.map_err(
+        |wrong| {
             let mut failure = Failure::new(FailureKind::No, "the rehearsal's train cannot set off", "");
             failure.causes = wrong;
             failure
-        })?;
-    let context = place.cluster.identity().context;
-    let targets = departure.targets(&context);
+        },
+    )
+}
+
+async fn send(place: &Place, systems: &Systems, departure: &Departure) -> Result<Object, Failure> {
+    let targets = departure.targets(&place.cluster.identity().context);
     let question = Question { level: Confirm::Yes, direction: Direction::Forward, targets };
-    let confirmed = question.answer(&Answer::Yes, now).map_err(|refusal| damaged(refusal.why))?;
+    let confirmed = question.answer(&Answer::Yes, systems.clock.now()).map_err(|refusal| damaged(refusal.why))?;
     let driver = Driver {
         cluster: Arc::clone(&place.cluster),
         clock: Arc::clone(&systems.clock),
@@ -99,8 +118,7 @@ async fn try_to_record(place: &Place, systems: &Systems) -> Result<Release, Fail
         write: place.scope.place.write,
         cluster_uid: None,
     };
-    let object = depart::record(&driver, &departure, &confirmed, None).await?;
-    Release::read(&object, &context, None).map_err(|unfit| damaged(unfit.why))
+    Ok(depart::record(&driver, departure, &confirmed, None).await?)
 }
 
 /// Who conducts: one, and somebody who stands by where that one is going to die.
