@@ -140,15 +140,15 @@ pub struct Overall {
     pub word: &'static str,
     /// What it means.
     pub role: Role,
-    /// How many services are done, moving (or paused), waiting, in trouble.
-    pub counts: [usize; 4],
-    /// The first wave that is not done, from 1, in train order; none when all are, or without a manifest.
+    /// How many services are done, moving (or paused), waiting, in trouble, and back on what was live before.
+    pub counts: [usize; 5],
+    /// The first wave that is not done, from 1, in train order; none when all are, without a manifest, and after a train's end.
     pub wave: Option<u32>,
 }
 
 /// Sums the services up.
 pub fn overall(snapshot: &Snapshot, g: &Glyphs) -> Overall {
-    let mut counts = [0; 4];
+    let mut counts = [0; 5];
     let mut worst = Kind::Well;
     let mut wave = None;
     for service in snapshot.services.iter() {
@@ -158,6 +158,8 @@ pub fn overall(snapshot: &Snapshot, g: &Glyphs) -> Overall {
             Kind::Well => 0,
             Kind::Moving | Kind::Paused | Kind::Held => 1,
             Kind::Waiting | Kind::Unknown => 2,
+            // Everything about it is as it was.
+            Kind::Back if service.train_phase == TrainPhase::Undone => 4,
             Kind::Back | Kind::Asks | Kind::Failed => 3,
         }] += 1;
         if kind != Kind::Well {
@@ -183,7 +185,11 @@ pub fn overall(snapshot: &Snapshot, g: &Glyphs) -> Overall {
         _ if counts[2] > 0 => (g.ring, "READY", Role::Accent),
         _ => (g.ok, "ALL WELL", Role::Ok),
     };
-    let (glyph, word, role) = of_train(snapshot, g).unwrap_or((glyph, word, role));
+    let said = of_train(snapshot, g);
+    if said.is_some() && snapshot.train.as_ref().is_some_and(|train| !train.active()) {
+        wave = None;
+    }
+    let (glyph, word, role) = said.unwrap_or((glyph, word, role));
     Overall { glyph, word, role, counts, wave }
 }
 

@@ -427,6 +427,10 @@ fn governed(mut view: ServiceView, train: Option<&TrainShown>) -> ServiceView {
     }
     view.train_phase = known.phase;
     if !train.active() {
+        if known.phase == TrainPhase::Waiting {
+            // Its turn does not come any more.
+            view.waits_for = Text::default();
+        }
         return view;
     }
     view.verdict = known.verdict.or(view.verdict);

@@ -865,6 +865,7 @@ mod tests {
         flag_bug_needs_a_person: "flag-bug",
         nullable_column_is_rolled_back: "nullable-column",
         no_data_needs_a_person: "no-data",
+        conductor_killed_is_rolled_back: "conductor-killed",
         flaky_api_completes: "flaky-api",
         gitops_fight_needs_a_person: "gitops-fight",
         image_gone_needs_a_person: "image-gone",

@@ -135,10 +135,11 @@ fn state(model: &Model, ink: &mut Ink<'_>, area: Rect, x: u16, s: &Snapshot, cou
     if !counts {
         return ink.put(area, x, area.y, &format!("  {}/{}", s.place.context, s.place.namespace), Role::Dim);
     }
-    let [done, moving, waiting, trouble] = o.counts;
+    let [done, moving, waiting, trouble, back] = o.counts;
     let counts = [
         (trouble, "in trouble", Role::Bad),
         (moving, "moving", Role::Text),
+        (back, "back", Role::Text),
         (done, "done", Role::Dim),
         (waiting, "waiting", Role::Dim),
     ];

@@ -483,11 +483,12 @@ impl State {
         m.undo.is_some() && m.services.iter().any(|s| s.stage == Stage::Failed || s.outside.is_some() && !s.touched)
     }
 
-    /// True while a version that was found bad, or that a person aborted, may still have traffic.
+    /// True while a version that was found bad, or that a person ordered back, may still have traffic.
     pub fn bad_traffic(&self) -> bool {
         // What fails elsewhere may be hurt by any of them.
         let elsewhere = matches!(self.memory.cause, Some((Whose::Elsewhere(_), ..)));
-        let found = |s: &ServiceMemory| s.detected.is_some() || s.abort.is_some() || elsewhere;
+        let ordered = |s: &ServiceMemory| s.abort.is_some() || s.undone_by.is_some();
+        let found = |s: &ServiceMemory| s.detected.is_some() || ordered(s) || elsewhere;
         let back = |s: &ServiceMemory| matches!(s.stage, Stage::Aborting | Stage::Undoing | Stage::Failed) && found(s);
         self.memory.services.iter().enumerate().any(|(s, m)| back(m) && self.serves_new(s))
     }
