@@ -1,5 +1,6 @@
 //! `footplate [cockpit] [MANIFEST]`: the screen on live state.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +8,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::console::Console;
-use super::failure::Failure;
+use super::depart::{Luggage, files, set_off};
+use super::failure::{Failure, FailureKind};
 use super::ordering::who;
 use super::place::{Strictness, Target, elsewhere, resolve};
 use super::run::office;
@@ -17,11 +19,17 @@ use crate::cockpit::message::ContextRow;
 use crate::cockpit::terminal::Ending;
 use crate::core::confirm::Refusal;
 use crate::core::elector::Pace;
+use crate::core::intent::Departing;
+use crate::core::lease;
+use crate::core::manifest::Environment;
 use crate::core::release::Release;
+use crate::core::repository::Repository;
 use crate::core::snapshot::{Place as Where, WriteMode};
 use crate::core::text::Text;
+use crate::engine::act::{Driver, Outcome};
 use crate::engine::conduct::{self, Office, Say};
-use crate::engine::run::{self, Opener, Place, Systems, TakeOver};
+use crate::engine::depart::Files;
+use crate::engine::run::{self, Depart, Opener, Place, Systems, TakeOver};
 use crate::ports::{Clusters, Fault, Metrics};
 
 /// How long giving a Lease back may take.
@@ -44,10 +52,12 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
     let strictness = if args.manifest.is_some() { Strictness::Must } else { Strictness::May };
     let target = resolve(args.manifest.as_deref(), strictness, global, wiring, console)?;
     let office = office(&target, None, Pace::default(), wiring, console);
+    let luggage = packed(&target, args, global, wiring);
     let Target { cluster, scope, prometheus, environments, .. } = target;
     let address = args.prometheus.as_deref().map(Text::scrub).or(prometheus);
     let user = cluster.identity().user;
     let first = Place { cluster, scope: Arc::clone(&scope), metrics: metrics(address.as_ref(), &wiring.metrics) };
+    let environments_here = environments.clone();
     let opener: Opener = {
         let (clusters, first, metrics_at) = (Arc::clone(&wiring.clusters), first.clone(), Arc::clone(&wiring.metrics));
         let own = Arc::clone(&global.own);
@@ -63,12 +73,14 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
         })
     };
     let embedded = Embedded::default();
+    let take_over = embedded.taker(office.clone());
     let systems = Systems {
         clock: Arc::clone(&wiring.clock),
         journal: Arc::clone(&office.journal),
         conditions: Arc::clone(&wiring.conditions),
         open: opener,
-        take_over: Some(embedded.taker(office)),
+        depart: Some(departs(luggage, environments_here, office, Arc::clone(&take_over))),
+        take_over: Some(take_over),
     };
     let contexts = contexts(&*wiring.clusters, &scope.place, global);
     let (painted, seen) = first_frame();
@@ -78,6 +90,85 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
     let vanished = matches!(ending, Ok(Ending::Vanished));
     embedded.end(vanished).await;
     ending.map(|_| ())
+}
+
+/// What trains from here are made of: the repository as it was when the screen was opened. None without a manifest.
+type Packed = Option<(Repository, Result<Files, Text>)>;
+
+fn packed(target: &Target, args: &CockpitArgs, global: &Global, wiring: &Wiring) -> Packed {
+    let repository = target.repository.clone()?;
+    let root = wiring.repo.open(args.manifest.as_deref(), global.services.as_deref());
+    let read = root.map_err(|finding| finding.message).and_then(|root| files(&repository, &root, &*wiring.repo));
+    Some((repository, read))
+}
+
+/// Records a train of what was packed, and conducts it where nobody holds the Lease.
+fn departs(luggage: Packed, environments: Vec<Environment>, office: Office, take_over: TakeOver) -> Depart {
+    let luggage = Arc::new((luggage, environments));
+    Arc::new(move |place: Place, train: Departing| {
+        let (luggage, office, take_over) = (Arc::clone(&luggage), office.clone(), Arc::clone(&take_over));
+        Box::pin(async move {
+            match depart(&luggage.0, &luggage.1, &office, &place, &train).await {
+                Err(failure) => {
+                    let causes: Vec<&str> = failure.causes.iter().map(Text::as_str).collect();
+                    let why = if causes.is_empty() {
+                        failure.what
+                    } else {
+                        crate::text!("{}: {}", failure.what, causes.join("; "))
+                    };
+                    Outcome::Refused(Refusal { why, hint: failure.hint, already: false })
+                }
+                Ok(release) => {
+                    let id = &release.frozen.resolved.id;
+                    let lease = lease::id(&place.cluster.identity().context, &place.scope.place.namespace);
+                    let free = match place.cluster.read(&lease).await {
+                        Ok(None) => true,
+                        Ok(Some(held)) => lease::read(&held).is_ok_and(|(lease, _)| lease.holder.is_empty()),
+                        Err(_) => false,
+                    };
+                    let by = if free { take_over(&place, &release).ok() } else { None };
+                    let by = by.unwrap_or_else(|| "whoever holds the Lease conducts it".into());
+                    Outcome::Done(crate::text!("train {id} is recorded; {by}"))
+                }
+            }
+        })
+    })
+}
+
+async fn depart(
+    luggage: &Packed,
+    environments: &[Environment],
+    office: &Office,
+    place: &Place,
+    train: &Departing,
+) -> Result<Release, Failure> {
+    let input = |what: Text, hint: &str| Failure::new(FailureKind::Input, what, hint);
+    let Some((repository, files)) = luggage else {
+        return Err(input("a train needs a manifest".into(), "open the cockpit with a release.yaml"));
+    };
+    let files = files.as_ref().map_err(|why| input(why.clone(), "mend it, and open the cockpit anew"))?;
+    let named = place.scope.place.environment.as_ref();
+    let Some(environment) = named.and_then(|name| environments.iter().find(|e| e.name == *name)) else {
+        return Err(input("a train needs an environment".into(), "open the cockpit with --env"));
+    };
+    let driver = Driver {
+        cluster: Arc::clone(&place.cluster),
+        clock: Arc::clone(&office.clock),
+        journal: Arc::clone(&office.journal),
+        write: place.scope.place.write,
+        cluster_uid: place.scope.cluster_uid.clone(),
+    };
+    let luggage = Luggage { repository, environment, files };
+    set_off(&driver, &place.scope, &luggage, &train.order, |departure, _| {
+        let services = departure.frozen.resolved.services.iter().map(|s| &s.name);
+        let (now, seen): (BTreeSet<&Text>, BTreeSet<&Text>) = (services.collect(), train.services.iter().collect());
+        if now != seen {
+            let why = "the train is another one than was shown".into();
+            return Err(Refusal { why, hint: "look again, and start it anew".into(), already: false });
+        }
+        Ok(train.answer.clone())
+    })
+    .await
 }
 
 /// The conductors that this cockpit has become, a train each.

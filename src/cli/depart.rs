@@ -2,13 +2,14 @@
 //! the person is done here; what a train is made of is `engine::depart`'s.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::console::Console;
 use super::failure::{Failure, FailureKind};
 use super::ordering::{answer, journal, who};
 use super::place::{Strictness, Target, may_write, resolve};
 use super::{Global, Wiring};
-use crate::core::confirm::{Answer, Confirm, Order, Question};
+use crate::core::confirm::{Answer, Confirm, Order, Question, Refusal};
 use crate::core::effect::Direction;
 use crate::core::manifest::Environment;
 use crate::core::object::{Object, ObjectKind};
@@ -16,8 +17,9 @@ use crate::core::release::Release;
 use crate::core::repository::Repository;
 use crate::core::text::Text;
 use crate::engine::act::Driver;
-use crate::engine::depart::{self, Files};
+use crate::engine::depart::{self, Departure, Files};
 use crate::engine::look::{interest, look};
+use crate::engine::scope::Scope;
 use crate::ports::{FaultKind, Repo, Root};
 use crate::text;
 
@@ -99,50 +101,76 @@ pub async fn record(
     let Some(repository) = repository else {
         return Err(Failure::new(FailureKind::Input, "a train needs a manifest", "name a release.yaml"));
     };
-    let now = wiring.clock.now();
-    let world = look(&**cluster, scope, now).await?;
     let input = |what: Text| Failure::new(FailureKind::Input, what, "");
     let root = wiring.repo.open(manifest, global.services.as_deref()).map_err(|finding| input(finding.message))?;
     let files = files(repository, &root, &*wiring.repo).map_err(input)?;
     let order = Order {
         who: who(&cluster.identity().user),
-        when: now,
+        when: wiring.clock.now(),
         why: Text::scrub(word.reason.as_deref().unwrap_or_default()),
     };
+    let driver = Driver {
+        cluster: Arc::clone(cluster),
+        clock: Arc::clone(&wiring.clock),
+        journal: journal(wiring, false, console),
+        write: scope.place.write,
+        cluster_uid: scope.cluster_uid.clone(),
+    };
+    let luggage = Luggage { repository, environment, files: &files };
+    set_off(&driver, scope, &luggage, &order, |departure, level| {
+        let waves = departure.frozen.resolved.waves.len();
+        let minutes = departure.frozen.estimate.div_ceil(60_000);
+        console.talk(&format!(
+            "start {} in {}: {} services, {waves} waves, about {minutes} min\n",
+            repository.release.name,
+            environment.name,
+            departure.frozen.workloads.len()
+        ));
+        Ok(match word.named {
+            true => Answer::Typed(environment.name.to_string()),
+            false => answer(level, word.confirm.as_deref(), word.yes),
+        })
+    })
+    .await
+}
+
+/// What a train is made of, beside what is live.
+#[derive(Clone, Copy)]
+pub struct Luggage<'a> {
+    /// The repository.
+    pub repository: &'a Repository,
+    /// The environment.
+    pub environment: &'a Environment,
+    /// What is read of the repository beside what was checked.
+    pub files: &'a Files,
+}
+
+/// Makes a train, has a person say yes to exactly that, and records it.
+pub async fn set_off(
+    driver: &Driver,
+    scope: &Arc<Scope>,
+    luggage: &Luggage<'_>,
+    order: &Order,
+    ask: impl FnOnce(&Departure, &Confirm) -> Result<Answer, Refusal>,
+) -> Result<Release, Failure> {
+    let Luggage { repository, environment, files } = *luggage;
+    let cluster = &*driver.cluster;
+    let world = look(cluster, scope, order.when).await?;
     let departure =
-        depart::prepare(&**cluster, scope, &world, repository, environment, &files, &order).await.map_err(|wrong| {
+        depart::prepare(cluster, scope, &world, repository, environment, files, order).await.map_err(|wrong| {
             let mut failure =
                 Failure::new(FailureKind::No, text!("{} cannot set off", repository.release.name), "mend these first");
             failure.causes = wrong;
             failure
         })?;
     let context = cluster.identity().context;
-    let waves = departure.frozen.resolved.waves.len();
-    let minutes = departure.frozen.estimate.div_ceil(60_000);
-    console.talk(&format!(
-        "start {} in {}: {} services, {waves} waves, about {minutes} min\n",
-        repository.release.name,
-        environment.name,
-        departure.frozen.workloads.len()
-    ));
     let level = if environment.protected { Confirm::Type(environment.name.clone()) } else { Confirm::Yes };
-    let said = if word.named {
-        Answer::Typed(environment.name.to_string())
-    } else {
-        answer(&level, word.confirm.as_deref(), word.yes)
-    };
+    let unfit = |refusal: Refusal| Failure::new(FailureKind::Input, refusal.why, refusal.hint);
+    let said = ask(&departure, &level).map_err(unfit)?;
     let question = Question { level, direction: Direction::Forward, targets: departure.targets(&context) };
-    let confirmed =
-        question.answer(&said, now).map_err(|refusal| Failure::new(FailureKind::Input, refusal.why, refusal.hint))?;
-    let driver = Driver {
-        cluster: std::sync::Arc::clone(cluster),
-        clock: std::sync::Arc::clone(&wiring.clock),
-        journal: journal(wiring, false, console),
-        write: scope.place.write,
-        cluster_uid: scope.cluster_uid.clone(),
-    };
+    let confirmed = question.answer(&said, driver.clock.now()).map_err(unfit)?;
     let read = Some(departure.frozen.cluster_uid.clone());
-    let object: Object = depart::record(&driver, &departure, &confirmed, read).await?;
+    let object: Object = depart::record(driver, &departure, &confirmed, read).await?;
     Release::read(&object, &context, None).map_err(|unfit| Failure::new(FailureKind::Outside, unfit.why, ""))
 }
 

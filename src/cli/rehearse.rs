@@ -227,8 +227,14 @@ fn open(
         })
     });
     let place = Place { cluster, scope: Arc::new(scope), metrics: Ok(metrics) };
-    let systems =
-        Systems { clock: Arc::clone(&clock) as Arc<dyn Clock>, journal, conditions, open: stays, take_over: None };
+    let systems = Systems {
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        journal,
+        conditions,
+        open: stays,
+        take_over: None,
+        depart: None,
+    };
     let engine = run::start(place.clone(), systems.clone());
     Ok(Stage { world, clock, place, systems, engine, driver })
 }

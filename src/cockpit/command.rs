@@ -35,6 +35,7 @@ pub fn want_of(action: Action) -> Option<Want> {
         Action::Retry => Want::Retry,
         Action::Start => Want::Start,
         Action::Restart => Want::Restart,
+        Action::Depart => Want::Depart,
         Action::TakeOver => Want::TakeOver,
         _ => return None,
     })

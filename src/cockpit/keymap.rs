@@ -73,6 +73,7 @@ actions! {
     Undo = "train.undo", ["u"], "undo", Verbs, "back to what was live before; shows the plan first";
     Retry = "train.retry", ["t"], "retry", Verbs, "try an aborted version again";
     Start = "train.start", ["s"], "start", Verbs, "deploy the pinned version";
+    Depart = "train.depart", ["S"], "depart", Verbs, "start the train of the release";
     TakeOver = "train.take-over", ["T"], "take-over", Verbs, "conduct the train from here";
     Restart = "train.restart", [], "restart", Verbs, "restart the pods";
     Flip = "flag.flip", [], "flag", Verbs, "set a flag: flag KEY on|off|PERCENT";

@@ -77,6 +77,7 @@ pub fn connect(handle: Handle) -> (Ends, Engine) {
 fn intent(command: Command) -> Option<Intent> {
     match command {
         Command::Order(order) => Some(Intent::Order(order)),
+        Command::Depart(train) => Some(Intent::Depart(train)),
         Command::Watch(service) => Some(Intent::Watch(service.into_iter().collect())),
         Command::Reread => Some(Intent::Reread),
         Command::SwitchContext(name) => Some(Intent::Switch(name)),

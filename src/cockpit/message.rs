@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ratatui::crossterm::event::KeyEvent;
 
 use crate::core::confirm::Refusal;
-use crate::core::intent::Intent;
+use crate::core::intent::{Departing, Intent};
 use crate::core::snapshot::{Snapshot, WriteMode};
 use crate::core::text::Text;
 use crate::core::timeline::Seek;
@@ -47,6 +47,8 @@ pub enum Message {
 pub enum Command {
     /// Carry this out.
     Order(Box<Intent>),
+    /// Record a train.
+    Depart(Box<Departing>),
     /// Pods and runs of this service are looked at; of none when the tree is closed.
     Watch(Option<Text>),
     /// Read everything again.

@@ -3,6 +3,8 @@
 //! reads, this only spares a person a dialog that cannot end well. Who is changed in which order, and what must be typed,
 //! is decided in `core::order`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::glyphs::Glyphs;
@@ -13,7 +15,7 @@ use crate::core::captain;
 use crate::core::confirm::{Confirm, Question, Refusal};
 use crate::core::effect::Direction;
 use crate::core::intent::{OnTrain, Target, Want};
-use crate::core::object::ObjectRef;
+use crate::core::object::{ObjectKind, ObjectRef};
 use crate::core::order::{Reach, layers};
 use crate::core::snapshot::{FlagView, Link, ServiceView, Snapshot, TrainPhase, Verdict, WriteMode};
 use crate::core::text::Text;
@@ -90,7 +92,7 @@ pub struct Sight<'a> {
     /// True while the display is frozen.
     pub frozen: bool,
     /// The value a flag had when it was first seen, by key.
-    pub flags_before: &'a std::collections::BTreeMap<Text, Text>,
+    pub flags_before: &'a BTreeMap<Text, Text>,
     /// Now.
     pub now: Timestamp,
     /// For status words.
@@ -110,6 +112,7 @@ pub fn plan(sight: &Sight<'_>, want: &Want, subject: &str, scope: Option<Scope>)
     }
     match want {
         Want::Flag { key, source, setting } => flag(sight, key, source, *setting),
+        Want::Depart => departure(sight),
         _ => verb(sight, want, subject, scope),
     }
 }
@@ -308,7 +311,7 @@ fn applies(sight: &Sight<'_>, want: &Want, service: &ServiceView) -> Result<(), 
     let Some(w) = &service.workload else {
         return refuse(crate::text!("{name}: there is no such object in the cluster"), "see :doctor, or the events");
     };
-    if let Want::TakeOver | Want::Accept(_) = want {
+    if let Want::TakeOver | Want::Accept(_) | Want::Depart = want {
         return refuse(crate::text!("no train governs {name}"), "a train is recorded with footplate start");
     }
     let kind = status::of(service, sight.glyphs).kind;
@@ -443,11 +446,65 @@ fn line(sight: &Sight<'_>, want: &Want, service: &ServiceView, step: Option<usiz
         }
         Want::Retry => crate::text!("{step}{name}: {new} again, from its first step"),
         Want::Restart => crate::text!("{step}{name}: all pods of {new} one after another"),
-        Want::Pause | Want::Flag { .. } | Want::Accept(_) | Want::TakeOver => {
+        Want::Pause | Want::Flag { .. } | Want::Accept(_) | Want::TakeOver | Want::Depart => {
             crate::text!("{step}{name} stays where it is{at}")
         }
     };
     (Role::Text, text)
+}
+
+/// A train of everything that the release names, wave by wave.
+fn departure(sight: &Sight<'_>) -> Result<Plan, Refusal> {
+    let s = sight.snapshot;
+    gate(sight, Direction::Forward)?;
+    let Some(release) = &s.release else {
+        return refuse("no release is open".into(), "open the cockpit with a release.yaml");
+    };
+    let Some(environment) = &s.place.environment else {
+        return refuse("a train needs an environment".into(), "open the cockpit with --env");
+    };
+    if let Some(why) = s.gap(ObjectKind::Release) {
+        return refuse(
+            crate::text!("trains cannot be recorded here: {}", why.why),
+            "footplate install | kubectl apply -f -",
+        );
+    }
+    let mut waves: BTreeMap<u32, Vec<&ServiceView>> = BTreeMap::new();
+    for service in s.services.iter().filter(|x| x.pinned.is_some()) {
+        waves.entry(service.wave.unwrap_or(0)).or_default().push(service);
+    }
+    let mut lines = Vec::new();
+    let steps: Vec<&str> = s.expand.iter().map(|(name, _)| name.as_str()).collect();
+    if !steps.is_empty() {
+        lines.push((Role::Warn, crate::text!("expand: {}; only its own way back takes that back", steps.join(", "))));
+    }
+    for (wave, services) in &waves {
+        let named = |x: &&ServiceView| format!("{} {}", x.name, x.pinned.as_deref().unwrap_or_default());
+        let each: Vec<String> = services.iter().map(named).collect();
+        // An expand wave is 0, else the first is 1.
+        let number = if s.expand.is_empty() { wave + 1 } else { *wave };
+        lines.push((Role::Text, crate::text!("wave {number}: {}", each.join(", "))));
+    }
+    lines.push((
+        Role::Dim,
+        "its pre-flight comes first; then it goes on by itself, and back by itself where a gate fails".into(),
+    ));
+    let target = |x: &&ServiceView| Target { name: x.name.clone(), object: Some(x.id.clone()), seen: None };
+    let level = if s.place.protected { Confirm::Type(environment.clone()) } else { Confirm::Yes };
+    Ok(Plan {
+        want: Want::Depart,
+        subject: Text::default(),
+        scope: Scope::All,
+        scopes: vec![Scope::All],
+        layers: waves.values().map(|services| services.iter().map(target).collect()).collect(),
+        also: Vec::new(),
+        level,
+        reason: false,
+        direction: Direction::Forward,
+        title: crate::text!("start the train {release} in {environment}"),
+        lines,
+        on: None,
+    })
 }
 
 fn flag(sight: &Sight<'_>, key: &Text, source: &Text, setting: FlagSetting) -> Result<Plan, Refusal> {

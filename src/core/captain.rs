@@ -217,7 +217,7 @@ pub fn order(
         Reach::One(name) | Reach::Downstream(name) => match desk.find(name) {
             Some(found) => Some(found),
             // Accepting, taking over and flags are about the train, whatever is named.
-            None if matches!(verb, Verb::Accept(_) | Verb::TakeOver | Verb::Flag { .. }) => None,
+            None if matches!(verb, Verb::Accept(_) | Verb::TakeOver | Verb::Depart | Verb::Flag { .. }) => None,
             None => return None,
         },
         Reach::Wave(_) | Reach::All => None,
@@ -298,6 +298,9 @@ impl Desk<'_> {
             }
             (Verb::Restart, _) => {
                 return no(text!("train {id} governs it: its pods are not restarted by hand"), "hold or undo it");
+            }
+            (Verb::Depart, _) => {
+                return no(text!("train {id} runs here"), "one at a time: wait for its end, or undo it");
             }
             (Verb::TakeOver, _) => {
                 let by = train.conductor.name();

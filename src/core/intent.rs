@@ -1,7 +1,7 @@
 //! What a person orders at a screen or a command line, confirmed: the one shape in which an order reaches the engine. The
 //! engine knows how it is carried out (`verb.rs`, `flag.rs`); who asked and how the question looked is not known here.
 
-use super::confirm::{Confirmed, Order};
+use super::confirm::{Answer, Confirmed, Order};
 use super::effect::Direction;
 use super::object::ObjectRef;
 use super::text::Text;
@@ -42,6 +42,8 @@ pub enum Want {
     Accept(Check),
     /// Conduct the train from here.
     TakeOver,
+    /// Record the release as a train, which then runs by itself.
+    Depart,
 }
 
 impl Want {
@@ -60,6 +62,7 @@ impl Want {
             Self::Flag { .. } => "flag",
             Self::Accept(_) => "accept",
             Self::TakeOver => "take-over",
+            Self::Depart => "depart",
         }
     }
 
@@ -92,6 +95,20 @@ pub struct OnTrain {
     pub uid: Text,
     /// What is ordered of it, an order each.
     pub wants: Vec<TrainWant>,
+}
+
+/// A train, ordered from the plan of its release. What is recorded for it is made only then, and the answer is given to the
+/// question about exactly that; it may be about no other services than those that the person saw.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Departing {
+    /// Names it when its outcome is told.
+    pub id: u64,
+    /// What the person said to the question.
+    pub answer: Answer,
+    /// The services that the question was about, in the order of the train.
+    pub services: Vec<Text>,
+    /// Who, when, why.
+    pub order: Order,
 }
 
 /// An order, confirmed.

@@ -84,7 +84,7 @@ fn concerns(want: &Want, service: &ServiceView) -> bool {
         Want::Promote | Want::PromoteFull => !w.held && w.pause.as_ref().is_some_and(|p| p.seconds.is_none()),
         Want::Abort => in_flight(service) && !w.aborted && w.phase != Phase::Healthy,
         Want::Retry => w.aborted,
-        Want::Restart | Want::Flag { .. } | Want::Accept(_) | Want::TakeOver => false,
+        Want::Restart | Want::Flag { .. } | Want::Accept(_) | Want::TakeOver | Want::Depart => false,
         Want::Undo => {
             let moved =
                 !matches!(service.train_phase, TrainPhase::Unchanged | TrainPhase::Waiting | TrainPhase::Undone);

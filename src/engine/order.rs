@@ -13,13 +13,15 @@ use crate::core::timeline::Seek;
 use crate::core::verb::{Aim, Verb};
 use crate::text;
 
-pub use crate::core::intent::{Intent as Ordered, Target};
+pub use crate::core::intent::{Departing, Intent as Ordered, Target};
 
 /// What an intent asks for.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Intent {
     /// Carry this out.
     Order(Box<Ordered>),
+    /// Record a train.
+    Depart(Box<Departing>),
     /// Pods and runs of these services are looked at, and of no others.
     Watch(Vec<Text>),
     /// Read everything again.
@@ -63,7 +65,7 @@ pub fn aim(want: &Want, target: &Target, order: &Order, scope: &Scope, world: &W
         Want::Retry => Verb::Retry,
         Want::Restart => Verb::Restart,
         Want::Undo => Verb::Undo,
-        Want::Accept(_) | Want::TakeOver => {
+        Want::Accept(_) | Want::TakeOver | Want::Depart => {
             let why = text!("{} is about a train, and none governs {}", want.name(), target.name);
             return Err(Refusal { why, hint: "footplate start records one".into(), already: false });
         }

@@ -106,14 +106,13 @@ pub fn start(tape: Arc<Tape>, journal: Text, clock: Arc<dyn Clock>) -> Handle {
                     }
                     // The screen refuses them before; whatever comes all the same goes nowhere.
                     Some(Intent::Order(order)) => {
-                        let refusal = Refusal {
-                            why: "a replay orders nothing: what is shown is over".into(),
-                            hint: "open the cockpit on the environment".into(),
-                            already: false,
-                        };
                         let name = Text::default();
-                        let outcome = Outcome::Refused(refusal);
+                        let outcome = Outcome::Refused(over());
                         let _ = reports_out.send(Report { id: order.id, name, outcome, last: true });
+                    }
+                    Some(Intent::Depart(train)) => {
+                        let outcome = Outcome::Refused(over());
+                        let _ = reports_out.send(Report { id: train.id, name: Text::default(), outcome, last: true });
                     }
                     Some(Intent::Watch(_) | Intent::Reread | Intent::Switch(_) | Intent::Script { .. }) => {}
                 },
@@ -129,4 +128,12 @@ pub fn start(tape: Arc<Tape>, journal: Text, clock: Arc<dyn Clock>) -> Handle {
         }
     });
     Handle { snapshots, intents, reports, ended }
+}
+/// Why nothing can be ordered.
+fn over() -> Refusal {
+    Refusal {
+        why: "a replay orders nothing: what is shown is over".into(),
+        hint: "open the cockpit on the environment".into(),
+        already: false,
+    }
 }

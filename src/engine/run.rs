@@ -16,7 +16,7 @@ use super::flags::{self, At, Flip, Shelf};
 use super::freshness::Freshness;
 use super::gates::{Answer, Board, Moment, Watched, Wish, ask};
 use super::look::interest;
-use super::order::{Intent, Ordered, Report};
+use super::order::{Departing, Intent, Ordered, Report};
 use super::scope::{FlagHome, FlagStore, Scope};
 use super::snapshot::{Beside, Maker, open_workloads};
 use super::trains::Trains;
@@ -31,7 +31,7 @@ use crate::core::snapshot::{EventView, FlagView, Link, Mode, Snapshot, TrainShow
 use crate::core::text::Text;
 use crate::core::train::event::Want as TrainWant;
 use crate::core::workload::{Phase, Workload};
-use crate::ports::{Clock, Cluster, Conditions, Fault, FaultKind, Interest, Journal, Metrics, Seen};
+use crate::ports::{Clock, Cluster, Conditions, Fault, FaultKind, Fut, Interest, Journal, Metrics, Seen};
 use crate::text;
 
 /// What is taken in before the next snapshot, so that a burst is one repaint.
@@ -68,6 +68,9 @@ pub type Opener = Arc<dyn Fn(&Text) -> Result<Place, Fault> + Send + Sync>;
 /// Has this process conduct the train of a Release, at a place: says so, or why not.
 pub type TakeOver = Arc<dyn Fn(&Place, &Release) -> Result<Text, Refusal> + Send + Sync>;
 
+/// Records a train at a place and, where nobody else does, has this process conduct it: says so, or why not.
+pub type Depart = Arc<dyn Fn(Place, Departing) -> Fut<'static, Outcome> + Send + Sync>;
+
 /// The systems that stay when the context changes.
 #[derive(Clone)]
 pub struct Systems {
@@ -81,6 +84,8 @@ pub struct Systems {
     pub open: Opener,
     /// Has this process conduct a train; none where it cannot.
     pub take_over: Option<TakeOver>,
+    /// Records a train; none where it cannot.
+    pub depart: Option<Depart>,
 }
 
 /// The ends that a screen holds.
@@ -155,6 +160,10 @@ async fn run(
                 Some(Intent::Order(ordered)) => {
                     orders_open += if ordered.train.is_some() { 1 } else { ordered.layers.iter().map(Vec::len).sum() };
                     room.order(*ordered, &systems, &told_out);
+                }
+                Some(Intent::Depart(train)) => {
+                    orders_open += 1;
+                    room.depart(*train, &systems, &told_out);
                 }
                 Some(Intent::Watch(open)) => room.open = open,
                 Some(Intent::Reread) => room.reread(),
@@ -714,6 +723,24 @@ impl Room {
                 let _ = told.send(event);
             }
         });
+    }
+
+    /// Has a train recorded. What it is made of is read anew, so this takes as long as that does.
+    fn depart(&mut self, train: Departing, systems: &Systems, told: &mpsc::UnboundedSender<Told>) {
+        self.note(systems, Weight::Act, Text::default(), text!("{} orders: start the train", train.order.who));
+        let (id, told) = (train.id, told.clone());
+        let end = move |outcome| drop(told.send(Told::Ended(Report { id, name: "train".into(), outcome, last: true })));
+        match &systems.depart {
+            Some(depart) => {
+                let departing = depart(self.place.clone(), train);
+                tokio::spawn(async move { end(departing.await) });
+            }
+            None => end(Outcome::Refused(Refusal {
+                why: "this process records no trains".into(),
+                hint: "footplate start --env E records one".into(),
+                already: false,
+            })),
+        }
     }
 
     /// An order on a train: written into its Release, watched, and carried out from here only where nobody else does.

@@ -145,6 +145,7 @@ impl Rig {
             conditions: Arc::new(NoConditions),
             open: Arc::new(move |_| Ok(again.clone())),
             take_over: None,
+            depart: None,
         };
         let mut rig = Self {
             store,

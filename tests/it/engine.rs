@@ -107,6 +107,7 @@ impl Rig {
             conditions: Arc::new(NoConditions),
             open: Arc::new(move |_| Ok(again.clone())),
             take_over: None,
+            depart: None,
         };
         let mut rig = Self { store, faults, handle: start(place, systems), clock, state };
         let all = rollouts.len();

@@ -367,6 +367,7 @@ async fn the_loop_shows_flags_and_flips_them() {
             conditions: Arc::new(footplate::adapters::conditions::Conditions::default()),
             open: Arc::new(move |_| Ok(again.clone())),
             take_over: None,
+            depart: None,
         };
         let mut handle = start(place, systems);
         let is = |wanted: &'static str| {

@@ -134,6 +134,7 @@ impl Cab {
             conditions: Arc::new(footplate::adapters::conditions::Conditions::default()),
             open: Arc::new(move |_| Ok(again.clone())),
             take_over: None,
+            depart: None,
         };
         let handle = start(place, systems);
         let first = handle.snapshots.borrow().clone();

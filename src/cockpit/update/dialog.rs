@@ -14,7 +14,7 @@ use crate::cockpit::plan::{Plan, Scope, plan};
 use crate::cockpit::theme::Role;
 use crate::core::confirm::{Answer, Confirm, Order};
 use crate::core::effect::Direction;
-use crate::core::intent::{Intent, Want};
+use crate::core::intent::{Departing, Intent, Want};
 use crate::core::text::Text;
 
 /// Longest word or reason that is taken, in characters.
@@ -31,6 +31,7 @@ pub fn order(model: &mut Model, want: &Want, subject: Option<Text>, scope: Optio
     let subject = match (subject, want) {
         (Some(named), _) => named,
         (None, Want::Flag { key, .. }) => key.clone(),
+        (None, Want::Depart) => Text::default(),
         (None, _) => match &model.selected {
             Some(name) => name.clone(),
             // A train is ordered about whether or not any of its services is on the screen.
@@ -73,13 +74,18 @@ fn send(model: &mut Model, plan: &Plan, answer: &Answer, why: Text) -> Vec<Comma
             model.next_intent += 1;
             model.under_way.insert(id, plan.title.clone());
             say(model, Role::Accent, crate::text!("ordered: {}", plan.title));
+            let order = Order { who: model.setup.who.clone(), when: model.now, why };
+            if plan.want == Want::Depart {
+                let services = plan.layers.iter().flatten().map(|target| target.name.clone()).collect();
+                return vec![Command::Depart(Box::new(Departing { id, answer: answer.clone(), services, order }))];
+            }
             vec![Command::Order(Box::new(Intent {
                 id,
                 want: plan.want.clone(),
                 layers: plan.layers.clone(),
                 train: plan.on.clone(),
                 confirmed,
-                order: Order { who: model.setup.who.clone(), when: model.now, why },
+                order,
             }))]
         }
     }

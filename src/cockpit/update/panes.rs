@@ -95,6 +95,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Command> {
         | Action::Undo
         | Action::Retry
         | Action::Start
+        | Action::Depart
         | Action::TakeOver
         | Action::Restart => {}
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use footplate::cockpit::model::{Mode, Pane};
-use footplate::core::confirm::Refusal;
+use footplate::core::confirm::{Answer, Refusal};
 use footplate::core::intent::{Intent, Want};
-use footplate::core::snapshot::{Hand, Link, Mode as Ground, ServiceView, Snapshot, Trouble, WriteMode};
+use footplate::core::snapshot::{Hand, Link, Mode as Ground, Place, ServiceView, Snapshot, Trouble, WriteMode};
 use footplate::core::text::Text;
 use ratatui::crossterm::event::KeyEventKind;
 
@@ -486,4 +486,37 @@ fn elsewhere_there_is_no_script() {
     assert_eq!(stage.keys("g s"), []);
     assert!(stage.text().contains("only a rehearsal has a script"));
     assert!(!stage.text().contains("drive "));
+}
+
+#[test]
+fn a_train_is_started_from_its_plan() {
+    let placed = |change: &dyn Fn(&mut Place)| {
+        let mut snapshot = fixture::rolling();
+        change(&mut snapshot.place);
+        Stage::new(snapshot, (120, 36), UNICODE)
+    };
+    let mut stage = placed(&|place| place.protected = false);
+    stage.keys("S");
+    let shown = stage.text();
+    assert!(shown.contains("start the train") && shown.contains("wave 1: ") && shown.contains("by itself"), "{shown}");
+    let started = stage.keys("y");
+    let [Command::Depart(train)] = started.as_slice() else { panic!("{started:?}") };
+    assert_eq!(train.answer, Answer::Yes);
+    assert!(train.services.len() == 10 && train.services.contains(&"billing-api".into()), "{:?}", train.services);
+
+    // A protected environment is named; no other word starts anything.
+    let mut stage = rolling();
+    stage.keys("S");
+    assert_eq!(stage.keys("y"), []);
+    assert_eq!(stage.keys("enter"), []);
+    stage.keys("esc S tab");
+    stage.types("prod");
+    let started = stage.keys("enter");
+    let typed = Answer::Typed("prod".to_owned());
+    assert!(matches!(started.as_slice(), [Command::Depart(train)] if train.answer == typed), "{started:?}");
+
+    // Without an environment there is nothing that a train could run in.
+    let mut stage = placed(&|place| place.environment = None);
+    assert_eq!(stage.keys("S"), []);
+    assert!(stage.text().contains("a train needs an environment"), "{}", stage.text());
 }
