@@ -5,7 +5,7 @@
 use super::effect::Effect;
 use super::event::{Cause, HoldFor, Intent, JobReading, Judged, Pause, Scope, Tripped, Want, Whose};
 use super::resolved::{Abandon, ServiceId};
-use super::state::{Stage, State};
+use super::state::{Ended, Stage, State};
 use super::step::Out;
 use super::{Phase, orders, undo};
 use crate::core::confirm::Order;
@@ -114,7 +114,15 @@ pub(super) fn burning(state: &mut State, out: &mut Out, s: ServiceId) {
 /// Decides. The same state decides the same.
 pub(super) fn decide(state: &mut State, out: &mut Out) {
     again(state, out);
-    if matches!(state.memory.phase, Phase::Planned | Phase::Preflight) || state.memory.closing.is_some() {
+    if state.memory.closing.is_some() {
+        return;
+    }
+    if matches!(state.memory.phase, Phase::Planned | Phase::Preflight) {
+        // Nothing was moved: there is nothing to take back, and it does not set off.
+        if state.memory.undo.is_some() {
+            state.memory.closing = Some(Ended::Refused);
+            state.touch();
+        }
         return;
     }
     undo::settle(state, out);

@@ -7,7 +7,7 @@ use super::effect::{Change, Effect};
 use super::event::{At, Cause, Check, Event, Fact, Found, HoldFor, Input, Intent, Reading, Scope, Spec, Tripped, Want};
 use super::flags::{RAMP, value_at};
 use super::resolved::{Abandon, Deploy, Kind, Resolved, Service, Setting, Times, Untimed, Wave};
-use super::state::Memory;
+use super::state::{Ended, Memory};
 use super::{Phase, Role, State, hands, journal, step, why};
 use crate::core::confirm::Order;
 use crate::core::elector::{Epoch, EpochMark};
@@ -218,6 +218,24 @@ fn nothing_goes_forward_without_a_check_that_has_an_answer() {
     assert_eq!(why::people(&run.state).len(), 1, "somebody is named who can help");
     run.give(Event::Fact(Fact { check: Check::WayBack(2), found: Found::Refuse("image gone".into()) }));
     assert!(run.state.memory().ended.is_some());
+}
+
+#[test]
+fn a_train_that_is_called_off_before_it_sets_off_ends() {
+    let mut run = Run::new();
+    run.order(1, Want::Start);
+    run.give(Event::Tick);
+    assert_eq!(run.state.phase(), Phase::Preflight);
+    run.order(7, Want::Undo(Scope::All));
+    run.give(Event::Tick);
+    assert!(run.effects.iter().all(|e| !matches!(e, Effect::Forward(..))));
+    assert_eq!(why::train(&run.state), "ana called it off before it set off");
+    for s in 0..3 {
+        run.read(s, |_| {});
+    }
+    run.give(Event::StatusKept(run.state.memory().version));
+    run.give(Event::Tick);
+    assert_eq!(run.state.memory().ended, Some(Ended::Refused));
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub fn train(state: &State) -> Text {
     let m = &state.memory;
     match m.closing {
         Some(Ended::Refused) => {
+            if let Some(undo) = &m.undo {
+                return text!("{} called it off before it set off", undo.who);
+            }
             let refused =
                 m.facts.iter().find(|(_, f)| matches!(f, Found::Refuse(_) | Found::Unknown(_) | Found::Ask(_)));
             return match refused {
