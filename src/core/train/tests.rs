@@ -215,6 +215,11 @@ fn nothing_goes_forward_without_a_check_that_has_an_answer() {
     run.give(Event::Tick);
     assert!(!run.effects.iter().any(|e| matches!(e, Effect::Forward(..))));
     assert_eq!(why::train(&run.state), "what is found of way back of c");
+    assert_eq!(why::people(&run.state).len(), 0, "it is being found out");
+    for _ in 0..=run.state.plan().times.window / 1_000 {
+        run.now += 900;
+        run.give(Event::Tick);
+    }
     assert_eq!(why::people(&run.state).len(), 1, "somebody is named who can help");
     run.give(Event::Fact(Fact { check: Check::WayBack(2), found: Found::Refuse("image gone".into()) }));
     assert!(run.state.memory().ended.is_some());
