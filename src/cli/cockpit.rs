@@ -12,7 +12,7 @@ use super::depart::{Luggage, files, set_off};
 use super::failure::{Failure, FailureKind};
 use super::ordering::who;
 use super::place::{Strictness, Target, elsewhere, resolve};
-use super::run::office;
+use super::run::{office, stopped};
 use super::screen::{Opening, first_frame, show};
 use super::{Global, MetricsAt, Wiring};
 use crate::cockpit::message::ContextRow;
@@ -195,6 +195,13 @@ impl Embedded {
                 ..office.clone()
             });
             let taken = handle.say.try_send(Say::Take).is_ok();
+            // Who holds the Lease without a train keeps the next one from everybody.
+            let (mut views, leave) = (handle.views.clone(), handle.say.clone());
+            tokio::spawn(async move {
+                if views.wait_for(|view| view.idle).await.is_ok() {
+                    let _ = leave.send(Say::Leave).await;
+                }
+            });
             held.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
             debug_assert!(taken, "an empty channel takes one word");
             Ok(crate::text!("this cockpit conducts it as {}", office.me))
@@ -204,12 +211,20 @@ impl Embedded {
     /// Hands the trains over when a person leaves. Where the terminal vanished they are brought to their end first: nobody
     /// decided to leave them (`train.md` §9).
     async fn end(self, vanished: bool) {
+        let stop = stopped();
+        tokio::pin!(stop);
+        let mut stopping = !vanished;
         let held = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         for mut handle in held {
-            while vanished && !handle.ended.is_finished() {
+            while !stopping && !handle.ended.is_finished() {
                 let over = handle.views.borrow_and_update().train.as_ref().is_some_and(|t| t.ended.is_some());
-                if over || handle.views.changed().await.is_err() {
+                if over {
                     break;
+                }
+                tokio::select! {
+                    changed = handle.views.changed() => if changed.is_err() { break },
+                    // Told to go, it hands over.
+                    () = &mut stop => stopping = true,
                 }
             }
             let _ = handle.say.send(Say::Leave).await;

@@ -256,7 +256,7 @@ fn stamp(wiring: &Wiring) -> String {
 }
 
 /// Ends when the process is asked to.
-async fn stopped() {
+pub async fn stopped() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int), Ok(mut hup)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))

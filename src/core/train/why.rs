@@ -216,7 +216,8 @@ pub fn people(state: &State) -> Vec<Wait> {
     }
     let unrecorded = state.memory.phase != Phase::Planned && !state.memory.recorded;
     // It may be finding out: a person is called where one is asked, or when it has not found out for as long as a gate may take.
-    let asked = |(check, found): &(Check, Found)| matches!(found, Found::Ask(_)) && !state.memory.accepted.contains(check);
+    let asked =
+        |(check, found): &(Check, Found)| matches!(found, Found::Ask(_)) && !state.memory.accepted.contains(check);
     let late = state.memory.preflight_ms >= state.plan.times.window || state.memory.facts.iter().any(asked);
     if unrecorded && late && state.memory.closing.is_none() {
         let left = page.saturating_sub(state.memory.preflight_ms);

@@ -760,10 +760,13 @@ fn was_under_way(other: &Release, ours: &Release) -> bool {
     other.uid != ours.uid && earlier && ended.is_none_or(after)
 }
 
-/// True when it was surely after an object was made, of which a server writes down the second alone: what happened within that
-/// second may have been before.
+/// By how much the clocks of conductors and servers may differ, in seconds.
+const CLOCKS_DIFFER: i64 = 30;
+
+/// True when what a conductor wrote down was surely after an object was made, of which a server writes down the second alone, by
+/// another clock. A train that ended a moment ago stands in nobody's way.
 fn is_after(at: Timestamp, made: Timestamp) -> bool {
-    at.as_second() > made.as_second()
+    at.as_second() > made.as_second() + CLOCKS_DIFFER
 }
 
 /// What a train that has ended left behind.
@@ -798,6 +801,7 @@ mod tests {
         let made = at("2026-11-28T07:34:31Z");
         assert!(!is_after(at("2026-11-28T07:34:30.9Z"), made));
         assert!(!is_after(at("2026-11-28T07:34:31.028Z"), made));
-        assert!(is_after(at("2026-11-28T07:34:32Z"), made));
+        assert!(!is_after(at("2026-11-28T07:34:59Z"), made), "clocks differ");
+        assert!(is_after(at("2026-11-28T07:35:32Z"), made));
     }
 }
