@@ -35,6 +35,7 @@ pub enum Ordered {
 pub struct Seen {
     pub rolled_back: bool,
     pub completed: bool,
+    pub refused: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -412,6 +413,10 @@ impl Oracle {
     fn forward(&mut self, _now: Ms, write: &Write, w: &Workload, epoch: u64, stamps: bool) {
         let s = write.service;
         let by = write.by;
+        // Stamps of a train that has ended do not count (`train.md` §2): its Lease may have been deleted, and count anew.
+        if stamps && self.ended {
+            return;
+        }
         if let Some(who) = self.by_epoch.insert(epoch, by)
             && who != by
         {
@@ -615,7 +620,7 @@ impl Oracle {
                 self.fail(12, format!("it says completed, and its flags are {flags:?}"));
             }
         }
-        if seen.rolled_back || seen.completed {
+        if seen.rolled_back || seen.completed || seen.refused {
             self.ended = true;
             self.duties.clear();
         }

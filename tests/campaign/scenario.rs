@@ -288,12 +288,13 @@ impl Scenario {
         // Half the trains carry something bad.
         if rng.percent(50) {
             let s = rng.within(0, count as u64) as usize;
-            all.services[s].truth = match rng.within(0, 7) {
+            all.services[s].truth = match rng.within(0, 6) {
+                // Of the errors a third are another service's.
+                0 | 1 if seed.is_multiple_of(3) => Truth::Elsewhere,
                 0 | 1 => Truth::Errors,
                 2 => Truth::Slow,
                 3 => Truth::Crash,
                 4 => Truth::NoData,
-                5 => Truth::Elsewhere,
                 _ => Truth::Unclear,
             };
         } else if !all.flags.is_empty() && rng.percent(30) {

@@ -886,6 +886,7 @@ impl<'s> World<'s> {
         let seen = Seen {
             rolled_back: memory.ended == Some(Ended::RolledBack),
             completed: memory.ended == Some(Ended::Completed),
+            refused: memory.ended == Some(Ended::Refused),
         };
         self.oracle.published(memory.epoch.0);
         self.oracle.status(self.now, &seen, &self.workloads, &self.flags);

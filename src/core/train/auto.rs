@@ -7,7 +7,7 @@ use super::event::{Cause, HoldFor, Intent, JobReading, Judged, Pause, Scope, Tri
 use super::resolved::{Abandon, ServiceId};
 use super::state::{Ended, Stage, State};
 use super::step::Out;
-use super::{Phase, orders, undo};
+use super::{Phase, orders, preflight, undo};
 use crate::core::confirm::Order;
 use crate::core::mutant::Mutant;
 use crate::core::text::Text;
@@ -118,10 +118,9 @@ pub(super) fn decide(state: &mut State, out: &mut Out) {
         return;
     }
     if matches!(state.memory.phase, Phase::Planned | Phase::Preflight) {
-        // Nothing was moved: there is nothing to take back, and it does not set off.
-        if state.memory.undo.is_some() {
-            state.memory.closing = Some(Ended::Refused);
-            state.touch();
+        let read = |s: usize| state.sight.desks[s].reading.is_some() || state.sight.desks[s].gone;
+        if state.memory.undo.is_some() && state.ids().all(read) {
+            called_off(state);
         }
         return;
     }
@@ -131,6 +130,18 @@ pub(super) fn decide(state: &mut State, out: &mut Out) {
         unsure(state, out);
     }
     waits(state, out);
+}
+
+/// A train that is ordered back before it set off, as far as its memory goes, does not set off. Where a status was lost that said
+/// how far it was, its records say what there is to take back.
+fn called_off(state: &mut State) {
+    let mut readings = state.sight.desks.iter().filter_map(|desk| desk.reading.as_ref());
+    if readings.all(|r| r.record.is_none()) {
+        state.memory.closing = Some(Ended::Refused);
+    } else {
+        preflight::adopt(state);
+    }
+    state.touch();
 }
 
 fn again(state: &mut State, out: &mut Out) {

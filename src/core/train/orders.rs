@@ -74,7 +74,9 @@ fn apply(state: &mut State, out: &mut Out, intent: &Intent) -> Result<(), Text> 
             Ok(())
         }
         Want::Undo(scope) => {
-            if *scope != Scope::All && state.reach(*scope).is_empty() {
+            // Before it sets off a status may have been lost that knew what was moved: then all of it goes back.
+            let early = matches!(state.memory.phase, Phase::Planned | Phase::Preflight);
+            if *scope != Scope::All && !early && state.reach(*scope).is_empty() {
                 return Err(text!("nothing of that was moved by this train"));
             }
             begin_undo(state, out, intent, *scope);
@@ -340,7 +342,8 @@ fn retry(state: &mut State, service: ServiceId) -> Result<(), Text> {
 /// Begins to take back, or widens what is being taken back.
 pub(super) fn begin_undo(state: &mut State, out: &mut Out, intent: &Intent, scope: Scope) {
     let services = state.reach(scope);
-    let whole = scope == Scope::All || {
+    let early = matches!(state.memory.phase, Phase::Planned | Phase::Preflight);
+    let whole = scope == Scope::All || early || {
         let all = state.reach(Scope::All);
         all.iter().all(|s| services.contains(s))
     };
@@ -392,7 +395,7 @@ pub(super) fn begin_undo(state: &mut State, out: &mut Out, intent: &Intent, scop
             state.memory.undo = Some(Undo {
                 id: intent.id,
                 services,
-                alone: matches!(scope, Scope::Only(_)),
+                alone: matches!(scope, Scope::Only(_)) && !early,
                 whole,
                 automatic: own,
                 who: intent.order.who.clone(),

@@ -187,7 +187,7 @@ pub(super) fn used_up(state: &mut State, out: &mut Out, epoch: &Epoch, number: u
     }
 }
 
-/// What hands go by where no status says what was recorded: the records themselves.
+/// What hands go by, and an undo, where no status says what was recorded: the records themselves.
 pub(super) fn adopt(state: &mut State) {
     for s in state.ids() {
         let Some(r) = &state.sight.desks[s].reading else { continue };
@@ -195,7 +195,9 @@ pub(super) fn adopt(state: &mut State) {
             state.memory.services[s].recorded = Some(record.clone());
             state.memory.services[s].uid = Some(r.uid.clone());
             state.memory.recorded = true;
-            state.memory.phase = Phase::Rolling;
+            if matches!(state.memory.phase, Phase::Planned | Phase::Preflight) {
+                state.memory.phase = Phase::Rolling;
+            }
         }
     }
 }

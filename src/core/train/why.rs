@@ -215,11 +215,7 @@ pub fn people(state: &State) -> Vec<Wait> {
         all.push(Wait { who: who.clone(), what: text!("start it: s"), left: 0, service: None });
     }
     let unrecorded = state.memory.phase != Phase::Planned && !state.memory.recorded;
-    // It may be finding out: a person is called where one is asked, or when it has not found out for as long as a gate may take.
-    let asked =
-        |(check, found): &(Check, Found)| matches!(found, Found::Ask(_)) && !state.memory.accepted.contains(check);
-    let late = state.memory.preflight_ms >= state.plan.times.window || state.memory.facts.iter().any(asked);
-    if unrecorded && late && state.memory.closing.is_none() {
+    if unrecorded && state.memory.closing.is_none() {
         let left = page.saturating_sub(state.memory.preflight_ms);
         all.push(Wait { who: who.clone(), what: train(state), left, service: None });
     }
