@@ -8,6 +8,7 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::core::text::Text;
+use crate::ports::FaultKind;
 use crate::text;
 
 /// A client for addresses that others wrote down, made with its first call: most trains call nobody. A redirect is an answer:
@@ -39,6 +40,12 @@ impl Outward {
         let client = self.0.get().ok_or_else(|| Text::scrub("no HTTP client"))?;
         Ok((client, url))
     }
+}
+
+/// Why a call did not come to an answer, without the address in it (that may carry credentials).
+pub(super) fn unanswered(error: reqwest::Error) -> (FaultKind, Text) {
+    let kind = if error.is_timeout() { FaultKind::Timeout } else { FaultKind::Unreachable };
+    (kind, text!("{}", error.without_url()))
 }
 
 /// True for hosts that are no server's: see [`is_refused`], and the names of metadata services.

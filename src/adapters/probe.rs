@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::outward::Outward;
+use super::outward::{Outward, unanswered};
 use crate::core::text::Text;
 use crate::ports::{self, Fault, FaultKind, Fut};
 use crate::text;
@@ -25,8 +25,8 @@ impl ports::Probe for Probe {
             };
             let (client, url) = self.0.to(address).map_err(|why| fault(FaultKind::Malformed, why))?;
             let answer = client.get(url).timeout(DEADLINE).send().await.map_err(|error| {
-                let kind = if error.is_timeout() { FaultKind::Timeout } else { FaultKind::Unreachable };
-                fault(kind, text!("{}", error.without_url()))
+                let (kind, why) = unanswered(error);
+                fault(kind, why)
             })?;
             Ok(answer.status().as_u16())
         })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::outward::Outward;
+use super::outward::{Outward, unanswered};
 use crate::core::text::Text;
 use crate::ports::{Fault, FaultKind, Fut, Post};
 use crate::text;
@@ -33,8 +33,8 @@ impl Post for Webhook {
                 .header("content-type", "application/cloudevents+json; charset=utf-8")
                 .body(body.to_string());
             let answer = request.send().await.map_err(|error| {
-                let kind = if error.is_timeout() { FaultKind::Timeout } else { FaultKind::Unreachable };
-                fault(kind, text!("{}", error.without_url()))
+                let (kind, why) = unanswered(error);
+                fault(kind, why)
             })?;
             let status = answer.status();
             if status.is_success() {

@@ -52,8 +52,8 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
     let strictness = if args.manifest.is_some() { Strictness::Must } else { Strictness::May };
     let target = resolve(args.manifest.as_deref(), strictness, global, wiring, console)?;
     let office = office(&target, None, Pace::default(), wiring, console);
-    let luggage = packed(&target, args, global, wiring);
-    let Target { cluster, scope, prometheus, environments, .. } = target;
+    let Target { cluster, scope, prometheus, environments, repository, .. } = target;
+    let luggage = packed(repository, args, global, wiring);
     let address = args.prometheus.as_deref().map(Text::scrub).or(prometheus);
     let user = cluster.identity().user;
     let first = Place { cluster, scope: Arc::clone(&scope), metrics: metrics(address.as_ref(), &wiring.metrics) };
@@ -95,8 +95,8 @@ pub async fn run(args: &CockpitArgs, global: &Global, wiring: &Wiring, console: 
 /// What trains from here are made of: the repository as it was when the screen was opened. None without a manifest.
 type Packed = Option<(Repository, Result<Files, Text>)>;
 
-fn packed(target: &Target, args: &CockpitArgs, global: &Global, wiring: &Wiring) -> Packed {
-    let repository = target.repository.clone()?;
+fn packed(repository: Option<Repository>, args: &CockpitArgs, global: &Global, wiring: &Wiring) -> Packed {
+    let repository = repository?;
     let root = wiring.repo.open(args.manifest.as_deref(), global.services.as_deref());
     let read = root.map_err(|finding| finding.message).and_then(|root| files(&repository, &root, &*wiring.repo));
     Some((repository, read))

@@ -179,6 +179,15 @@ struct Stage {
     driver: tokio::task::JoinHandle<()>,
 }
 
+/// Who drives. Read-only nobody does but the person who looks: a script's orders would be refused one by one.
+fn hand(args: &RehearseArgs, write: WriteMode) -> Hand {
+    match write {
+        WriteMode::ReadWrite if args.conducted => Hand::Conductor,
+        WriteMode::ReadWrite => Hand::Script,
+        WriteMode::ReadOnly | WriteMode::ReadOnlyByPattern => Hand::Person,
+    }
+}
+
 /// Opens a rehearsal. Must be called inside the runtime that it is to run on.
 fn open(
     scenario: Scenario,
@@ -189,11 +198,6 @@ fn open(
     journal: Arc<dyn Journal>,
     conditions: Arc<dyn Conditions>,
 ) -> Result<Stage, Failure> {
-    let hand = match write {
-        WriteMode::ReadWrite if args.conducted => Hand::Conductor,
-        WriteMode::ReadWrite => Hand::Script,
-        WriteMode::ReadOnly | WriteMode::ReadOnlyByPattern => Hand::Person,
-    };
     let root = Embedded.open(None, None).map_err(|finding| damaged(finding.message))?;
     let repository = repository::read(&root, None, &Embedded)
         .map_err(|findings| damaged(text!("{} findings in its own files", findings.count().0)))?;
@@ -211,7 +215,7 @@ fn open(
             protected: false,
             write,
         },
-        mode: Mode::Rehearsal { scenario: name, seed: args.seed, hand },
+        mode: Mode::Rehearsal { scenario: name, seed: args.seed, hand: hand(args, write) },
         cluster_uid: None,
         release: Some(Release { history: History(Some(Arc::new(Embedded))), ..Release::of(&repository) }),
     };
@@ -253,11 +257,9 @@ async fn on_screen(scenario: Scenario, args: &RehearseArgs, global: &Global, wir
     let Stage { world, clock, place, systems, engine, driver } = stage;
     let opening =
         Opening { clock: Arc::clone(&clock) as Arc<dyn Clock>, who: "you".into(), contexts: Vec::new(), painted: None };
-    // Read-only nobody drives: the script's orders would be refused one by one.
-    let (handle, conducts) = if args.conducted && !global.read_only {
-        conducted(engine, world, clock, place, systems, killed)
-    } else {
-        (hands::share(engine, world, clock, !global.read_only), None)
+    let (handle, conducts) = match hand(args, write) {
+        Hand::Conductor => conducted(engine, world, clock, place, systems, killed),
+        hand => (hands::share(engine, world, clock, hand == Hand::Script), None),
     };
     // The rehearsal ends with the screen: nothing outside is left half done.
     let result = show(handle, opening, global).await;

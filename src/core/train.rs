@@ -60,6 +60,13 @@ pub enum Phase {
     NeedsPerson,
 }
 
+impl Phase {
+    /// True once its conditions were met: from then on something may have been moved.
+    pub fn has_set_off(self) -> bool {
+        !matches!(self, Self::Planned | Self::Preflight)
+    }
+}
+
 /// The id of a train: four letters that differ between environments, clusters and runs of the same release, so that an
 /// id typed for one cannot confirm another (`train.md` §8). Without a `Release` object its uid is empty.
 pub fn train_id(manifest_sha256: &str, cluster_uid: &str, environment: &str, release_uid: &str) -> Text {

@@ -17,22 +17,12 @@ impl PastTrain {
         let plan = &release.frozen.resolved;
         let start = release.intents.iter().find(|intent| intent.want == Want::Start);
         let mut train = Self {
-            name: release.id.name.clone(),
             id: plan.id.clone(),
             release: plan.release.clone(),
             environment: plan.environment.clone(),
             by: start.map_or_else(|| plan.captain.clone(), |intent| intent.order.who.clone()),
-            outcome: Outcome::Active(Phase::Planned),
-            created: release.created,
-            started: None,
-            ended: None,
-            detected: None,
-            decided: None,
-            recovered: None,
-            cause: None,
-            undone: None,
             incident: release.incident.clone(),
-            services: Vec::new(),
+            ..Self::blank(release.id.name.clone(), Outcome::Active(Phase::Planned), release.created)
         };
         let memory = match release.memory() {
             Ok(Some(memory)) => memory,
@@ -78,14 +68,19 @@ impl PastTrain {
 
     /// Of a Release that cannot be read.
     pub fn unreadable(unfit: Unfit, created: Option<Timestamp>) -> Self {
+        Self::blank(unfit.name, Outcome::Unreadable(unfit.why), created)
+    }
+
+    /// Of which nothing is known but this.
+    fn blank(name: Text, outcome: Outcome, created: Option<Timestamp>) -> Self {
         let none = Text::default;
         Self {
-            name: unfit.name,
+            name,
             id: none(),
             release: none(),
             environment: none(),
             by: none(),
-            outcome: Outcome::Unreadable(unfit.why),
+            outcome,
             created,
             started: None,
             ended: None,

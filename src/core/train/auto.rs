@@ -72,7 +72,7 @@ fn hold(state: &mut State, out: &mut Out, about: u64, why: HoldFor, says: Text) 
 /// True while a fail decides something.
 fn counts(state: &State) -> bool {
     state.memory.closing.is_none()
-        && !matches!(state.memory.phase, Phase::Planned | Phase::Preflight)
+        && state.memory.phase.has_set_off()
         && !state.memory.undo.as_ref().is_some_and(|u| u.whole)
 }
 
@@ -117,7 +117,7 @@ pub(super) fn decide(state: &mut State, out: &mut Out) {
     if state.memory.closing.is_some() {
         return;
     }
-    if matches!(state.memory.phase, Phase::Planned | Phase::Preflight) {
+    if !state.memory.phase.has_set_off() {
         let read = |s: usize| state.sight.desks[s].reading.is_some() || state.sight.desks[s].gone;
         if state.memory.undo.is_some() && state.ids().all(read) {
             called_off(state);

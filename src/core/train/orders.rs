@@ -75,7 +75,7 @@ fn apply(state: &mut State, out: &mut Out, intent: &Intent) -> Result<(), Text> 
         }
         Want::Undo(scope) => {
             // Before it sets off a status may have been lost that knew what was moved: then all of it goes back.
-            let early = matches!(state.memory.phase, Phase::Planned | Phase::Preflight);
+            let early = !state.memory.phase.has_set_off();
             if *scope != Scope::All && !early && state.reach(*scope).is_empty() {
                 return Err(text!("nothing of that was moved by this train"));
             }
@@ -342,7 +342,7 @@ fn retry(state: &mut State, service: ServiceId) -> Result<(), Text> {
 /// Begins to take back, or widens what is being taken back.
 pub(super) fn begin_undo(state: &mut State, out: &mut Out, intent: &Intent, scope: Scope) {
     let services = state.reach(scope);
-    let early = matches!(state.memory.phase, Phase::Planned | Phase::Preflight);
+    let early = !state.memory.phase.has_set_off();
     let whole = scope == Scope::All || early || {
         let all = state.reach(Scope::All);
         all.iter().all(|s| services.contains(s))

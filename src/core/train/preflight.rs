@@ -123,7 +123,7 @@ fn end_refused(state: &mut State) {
 
 /// Takes every object under this train and epoch, then records what is live. True when all that is read back.
 pub(super) fn stamped(state: &mut State, out: &mut Out, epoch: &Epoch) -> bool {
-    if matches!(state.memory.phase, Phase::Planned | Phase::Preflight) {
+    if !state.memory.phase.has_set_off() {
         return state.memory.phase == Phase::Preflight && state.memory.closing.is_some();
     }
     if state.sight.preflight.is_none() {
@@ -195,7 +195,7 @@ pub(super) fn adopt(state: &mut State) {
             state.memory.services[s].recorded = Some(record.clone());
             state.memory.services[s].uid = Some(r.uid.clone());
             state.memory.recorded = true;
-            if matches!(state.memory.phase, Phase::Planned | Phase::Preflight) {
+            if !state.memory.phase.has_set_off() {
                 state.memory.phase = Phase::Rolling;
             }
         }

@@ -229,8 +229,7 @@ fn take_fact(state: &mut State, out: &mut Out, check: &Check, found: &Found) {
     }
     // A train rests on what was found before it set off. The same looked at while it is under way, by whoever took it over, says
     // something else (a flag on its ramp is not at its old value), and what cannot be read now was read then.
-    let under_way = !matches!(state.memory.phase, super::Phase::Planned | super::Phase::Preflight);
-    if under_way && !matches!(check, Check::Burning(_) | Check::Scrape) {
+    if state.memory.phase.has_set_off() && !matches!(check, Check::Burning(_) | Check::Scrape) {
         return;
     }
     let known = state.memory.facts.iter_mut().find(|(c, _)| c == check);

@@ -338,7 +338,7 @@ impl Court {
     fn hear(&mut self, now: Duration, round: Round) -> Vec<Said> {
         let mut out = Vec::new();
         let wall = self.clock.now();
-        let judging = self.sight.as_ref().is_some_and(|s| !matches!(s.phase, Phase::Planned | Phase::Preflight));
+        let judging = self.sight.as_ref().is_some_and(|s| s.phase.has_set_off());
         let waited = now.saturating_sub(round.begun);
         let mut views = Vec::with_capacity(self.cases.len());
         for (n, (case, answers)) in self.cases.iter_mut().zip(round.heard).enumerate() {

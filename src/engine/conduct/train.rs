@@ -660,7 +660,7 @@ impl Train {
     fn look_at_checks(&mut self, now: u64, others: &[&Release]) {
         let Some(state) = &self.state else { return };
         let memory = state.memory();
-        let wanted = matches!(memory.phase, Phase::Planned | Phase::Preflight) && memory.closing.is_none();
+        let wanted = !memory.phase.has_set_off() && memory.closing.is_none();
         let first = self.checked_at == 0;
         if self.checking || !(wanted || first) || now < self.checked_at + CHECK && !first {
             return;
