@@ -11,11 +11,12 @@ use base64::Engine;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connect, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::Matcher;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Client;
 use kube::client::{Body, ConfigExt};
 use kube::config::{AuthInfo, Config};
@@ -39,6 +40,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// A silent connection is probed after this long, and given up after three probes: 25 s instead of the minutes that a
 /// load balancer's silent drop would cost (Azure/kars#456).
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(10), Duration::from_secs(5), 3);
+/// A server that shares one connection among all requests is asked this often whether it is still there, and given up when it
+/// does not answer in this time: a connection that died takes everything with it, and is noticed before a key is pressed.
+const PING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5));
 /// Longest patience that a server is granted, in seconds.
 const PATIENCE_MAX: u64 = 60;
 /// Most that is read of an error's body.
@@ -329,14 +333,24 @@ where
     C::Future: Send,
     C::Error: Into<BoxError>,
 {
-    pooled(config, config.rustls_https_connector_with_connector(connector)?)
+    let mut builder = HttpsConnectorBuilder::new().with_tls_config(config.rustls_client_config()?).https_or_http();
+    if let Some(name) = &config.tls_server_name {
+        builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name.clone().try_into()?));
+    }
+    // The server chooses. One connection for fifty aborts, where HTTP/1 would begin with fifty handshakes.
+    pooled(config, builder.enable_all_versions().wrap_connector(connector))
 }
 
 fn pooled<C>(config: &Config, connector: C) -> Result<Client, BoxError>
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
-    let pool: Pool<_, Body> = Pool::builder(TokioExecutor::new()).build(connector);
+    let pool: Pool<_, Body> = Pool::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .http2_keep_alive_interval(PING.0)
+        .http2_keep_alive_timeout(PING.1)
+        .http2_keep_alive_while_idle(true)
+        .build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
