@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::facts::{cluster_uid, gather};
+use super::facts::{LIST_FROM, cluster_uid, gather};
 use crate::core::confirm::{Confirmed, Refusal};
 use crate::core::effect::{Change, Direction, Effect};
 use crate::core::guard::{Standing, clear};
@@ -38,6 +38,8 @@ const STAYS_EVERY: Duration = Duration::from_secs(1);
 /// How long the second write of an order waits for the first ones of the others.
 const FIRST_WRITES: Duration = Duration::from_millis(500);
 const LOOK_FIRST: Duration = Duration::from_millis(100);
+/// The same where many are looked at with lists, which keep the server from what they look for.
+const LOOK_FIRST_MANY: Duration = Duration::from_millis(500);
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// How an order ended.
@@ -185,7 +187,7 @@ impl Driver {
             }
         }
         let mut alongside = JoinSet::new();
-        let mut pause = LOOK_FIRST;
+        let mut pause = if orders.len() < LIST_FROM { LOOK_FIRST } else { LOOK_FIRST_MANY };
         loop {
             let mut open: Vec<(usize, &mut Order)> =
                 orders.iter_mut().enumerate().filter(|(_, order)| order.outcome.is_none()).collect();

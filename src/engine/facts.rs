@@ -17,7 +17,7 @@ use crate::ports::{Cluster, Fault, Interest};
 use crate::text;
 
 /// From so many workloads of a kind on, one list is cheaper than reads.
-const LIST_FROM: usize = 4;
+pub(super) const LIST_FROM: usize = 4;
 /// Reads under way at once.
 const AT_ONCE: usize = 50;
 

@@ -273,14 +273,13 @@ impl<'a> Tree<'a, '_> {
                     if first.is_none() {
                         seen.insert(text.clone(), node.span);
                     }
-                    let shown = Text::scrub(&text);
-                    *pending = Some(Key { text, span: node.span });
                     if let Some(first) = first {
                         let place = |s: (u32, u32)| Place { file: self.file, start: s.0, end: s.1 };
-                        let message = text!("`{shown}` is there twice");
+                        let message = text!("`{}` is there twice", Text::scrub(&text));
                         let also = ("first here".into(), place(first));
                         self.findings.error_also(self.sources, place(node.span), message, "keep one of them", also);
                     }
+                    *pending = Some(Key { text, span: node.span });
                 }
             },
         }
