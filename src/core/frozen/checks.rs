@@ -118,22 +118,36 @@ pub fn quarantine(name: &Text, pinned: &Text, past: &[Past]) -> Found {
     }
 }
 
-/// What is live is what the last completed train left.
-pub fn drift(name: &Text, live: &Text, pinned: &Text, past: &[Past]) -> Found {
+/// What is live of a service, or was pinned for it: its image, and the ConfigMap with its config files.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Running<'a> {
+    /// The image.
+    pub image: &'a Text,
+    /// The ConfigMap; none where none is pinned or mounted.
+    pub config: Option<&'a str>,
+}
+
+/// What is live is what the last completed train left. A train writes image and config alone, so these are what it could go
+/// over; whatever else somebody changed in the template stays there.
+pub fn drift(name: &Text, live: Running<'_>, pinned: Running<'_>, past: &[Past]) -> Found {
     let of = |train: &'_ Past| train.services.iter().find(|s| s.name == *name).cloned();
     let left = past.iter().filter(|t| t.completed).filter_map(|train| Some((train, of(train)?)));
     let Some((train, service)) = left.max_by_key(|(train, _)| train.created) else {
-        return Found::Good(text!("{} is live; no train has completed here before", short(live)));
+        return Found::Good(text!("{} is live; no train has completed here before", short(live.image)));
     };
-    if live == pinned || service.image == *live {
-        return Found::Good(text!("{} is live, as expected", short(live)));
+    let is = |other: Running<'_>| other.image == live.image && other.config.is_none_or(|c| live.config == Some(c));
+    let was = Running { image: &service.image, config: service.config.as_deref() };
+    if is(pinned) || is(was) {
+        return Found::Good(text!("{} is live, as expected", short(live.image)));
     }
-    Found::Ask(text!(
-        "{} is live, release {} left {}: say whether the train may go over it",
-        short(live),
-        train.release,
-        short(&service.image)
-    ))
+    // The name of a ConfigMap is a hash, which says something only where the image says nothing.
+    let said = |r: Running<'_>| match r.config {
+        Some(config) if service.image == *live.image => text!("{} with {}", short(r.image), Text::scrub(config)),
+        None if service.image == *live.image => text!("{} without a config", short(r.image)),
+        _ => short(r.image),
+    };
+    let (live, was, release) = (said(live), said(was), &train.release);
+    Found::Ask(text!("{live} is live, release {release} left {was}: say whether the train may go over it"))
 }
 
 /// An image as people call it: its version.

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 
-use crate::core::frozen::checks::{self as decide, Back, Past};
+use crate::core::frozen::checks::{self as decide, Back, Past, Running};
 use crate::core::frozen::rights::{Right, rights};
 use crate::core::frozen::{Frozen, Workload};
 use crate::core::object::{Object, ObjectKind, ObjectRef};
@@ -135,7 +135,11 @@ async fn of_workload(
     };
     match check {
         Check::Drift(_) => match decide::live_image(workload, template) {
-            Some(image) => decide::drift(&service.name, &image, &service.image, &inputs.past),
+            Some(image) => {
+                let config = template::config_volume(template).map(|(_, name)| name);
+                let pinned = Running { image: &service.image, config: workload.config.as_deref() };
+                decide::drift(&service.name, Running { image: &image, config }, pinned, &inputs.past)
+            }
             None => Found::Refuse(text!(
                 "{} has no container {}: name it in service.yaml (workload.container)",
                 live.holder.name(),

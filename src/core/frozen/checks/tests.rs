@@ -136,13 +136,36 @@ fn what_was_taken_back_asks_for_a_word_until_it_went_through() {
 fn a_hotfix_is_shown_and_asked_about() {
     let (name, pinned): (Text, Text) = ("billing-api".into(), "r/billing-api:2.8.0".into());
     let left = past("r-1", "2025-10-01T00:00:00Z", true, "r/billing-api:2.7.4", false);
-    let of = |live: &str, past: &[Past]| drift(&name, &live.into(), &pinned, past);
+    fn running<'a>(image: &'a Text, config: Option<&'a str>) -> Running<'a> {
+        Running { image, config }
+    }
+    let of = |live: &str, past: &[Past]| drift(&name, running(&live.into(), None), running(&pinned, Some("c-2")), past);
     assert_eq!(word(&of("r/billing-api:2.7.4", std::slice::from_ref(&left))), "good");
     assert_eq!(word(&of("r/billing-api:2.7.5", &[])), "good");
-    assert_eq!(word(&of("r/billing-api:2.8.0", std::slice::from_ref(&left))), "good", "the pinned one is live");
     assert_eq!(
-        of("r/billing-api:2.7.5", &[left]),
+        of("r/billing-api:2.7.5", std::slice::from_ref(&left)),
         Found::Ask("2.7.5 is live, release r-1 left 2.7.4: say whether the train may go over it".into())
+    );
+    let mut configured = left;
+    configured.services[0].config = Some("c-1".into());
+    let of = |image: &str, config| {
+        drift(&name, running(&image.into(), config), running(&pinned, Some("c-2")), std::slice::from_ref(&configured))
+    };
+    assert_eq!(word(&of("r/billing-api:2.7.4", Some("c-1"))), "good", "as it was left");
+    assert_eq!(word(&of("r/billing-api:2.8.0", Some("c-2"))), "good", "the pinned one is live");
+    assert_eq!(word(&of("r/billing-api:2.8.0", Some("c-1"))), "ask", "the pinned image alone");
+    assert_eq!(
+        of("r/billing-api:2.7.4", Some("c-hotfix")),
+        Found::Ask(
+            "2.7.4 with c-hotfix is live, release r-1 left 2.7.4 with c-1: say whether the train may go over it".into()
+        )
+    );
+    assert_eq!(
+        of("r/billing-api:2.7.4", None),
+        Found::Ask(
+            "2.7.4 without a config is live, release r-1 left 2.7.4 with c-1: say whether the train may go over it"
+                .into()
+        )
     );
 }
 
