@@ -444,7 +444,7 @@ pub fn status_of(state: &State, judged: &[Judgement], judges: Value, now: Timest
             }
         })
         .collect();
-    let needs = why::people(state)
+    let needs = why::calls(state)
         .into_iter()
         .map(|wait| NeedsYou {
             who: wait.who,

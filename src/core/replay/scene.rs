@@ -149,7 +149,7 @@ fn needs(state: &State, at: jiff::Timestamp) -> Vec<Need> {
         let holds = state.memory().holds.iter().filter(|h| h.service == service);
         holds.map(|h| h.since).min().unwrap_or(at)
     };
-    why::people(state)
+    why::calls(state)
         .into_iter()
         .map(|wait| Need {
             what: wait.what,

@@ -216,6 +216,15 @@ fn nothing_goes_forward_without_a_check_that_has_an_answer() {
     assert!(!run.effects.iter().any(|e| matches!(e, Effect::Forward(..))));
     assert_eq!(why::train(&run.state), "what is found of way back of c");
     assert_eq!(why::people(&run.state).len(), 1, "somebody is named who can help");
+    assert_eq!(why::calls(&run.state).len(), 0, "nobody is called for what may yet come by itself");
+    run.give(Event::Fact(Fact { check: Check::WayBack(2), found: Found::Ask("is it?".into()) }));
+    assert_eq!(why::calls(&run.state).len(), 1, "a question is asked at once");
+    run.give(Event::Fact(Fact { check: Check::WayBack(2), found: Found::Unknown("403".into()) }));
+    assert_eq!(why::calls(&run.state).len(), 0);
+    for _ in 0..150 {
+        run.give(Event::Tick);
+    }
+    assert_eq!(why::calls(&run.state).len(), 1, "what does not come needs a person");
     run.give(Event::Fact(Fact { check: Check::WayBack(2), found: Found::Refuse("image gone".into()) }));
     assert!(run.state.memory().ended.is_some());
 }

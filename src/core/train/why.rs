@@ -22,7 +22,12 @@ pub struct Wait {
     pub left: u64,
     /// The service it is about; none for the train.
     pub service: Option<ServiceId>,
+    /// False while it may well come by itself, so that nobody is called: a pre-flight that has only begun to read.
+    pub calls: bool,
 }
+
+/// How long a pre-flight reads before somebody is called for what it cannot find out, in milliseconds.
+const READS_FOR: u64 = 15_000;
 
 /// What a train waits for; empty when it waits for nothing but time.
 pub fn train(state: &State) -> Text {
@@ -205,6 +210,11 @@ fn gate_word(verdict: Option<Verdict>) -> &'static str {
     }
 }
 
+/// What a person is called for now.
+pub fn calls(state: &State) -> Vec<Wait> {
+    people(state).into_iter().filter(|wait| wait.calls).collect()
+}
+
 /// What waits for a person, with a deadline. A train that does not move by itself has at least one.
 pub fn people(state: &State) -> Vec<Wait> {
     let page = state.plan.times.page;
@@ -212,12 +222,18 @@ pub fn people(state: &State) -> Vec<Wait> {
     let left = |ms: u64, paged: u32| if paged == 0 { page } else { 2 * page }.saturating_sub(ms);
     let mut all = Vec::new();
     if state.memory.phase == Phase::Planned {
-        all.push(Wait { who: who.clone(), what: text!("start it: s"), left: 0, service: None });
+        all.push(Wait { who: who.clone(), what: text!("start it: s"), left: 0, service: None, calls: true });
     }
     let unrecorded = state.memory.phase != Phase::Planned && !state.memory.recorded;
     if unrecorded && state.memory.closing.is_none() {
         let left = page.saturating_sub(state.memory.preflight_ms);
-        all.push(Wait { who: who.clone(), what: train(state), left, service: None });
+        let asks = state
+            .memory
+            .facts
+            .iter()
+            .any(|(check, found)| matches!(found, Found::Ask(_)) && !state.memory.accepted.contains(check));
+        let calls = asks || state.memory.preflight_ms >= READS_FOR;
+        all.push(Wait { who: who.clone(), what: train(state), left, service: None, calls });
     }
     for hold in &state.memory.holds {
         let answer = match hold.why {
@@ -235,7 +251,7 @@ pub fn people(state: &State) -> Vec<Wait> {
         } else {
             text!("held by {} ({}): {answer}", hold.who, hold.reason)
         };
-        all.push(Wait { who: who.clone(), what, left: left(hold.ms, hold.paged), service: hold.service });
+        all.push(Wait { who: who.clone(), what, left: left(hold.ms, hold.paged), service: hold.service, calls: true });
     }
     for s in state.ids() {
         let m = &state.memory.services[s];
@@ -243,21 +259,27 @@ pub fn people(state: &State) -> Vec<Wait> {
         let desk = &state.sight.desks[s];
         if let Some(why) = desk.denied.as_ref().filter(|_| desk.refusals >= super::step::REFUSALS) {
             let what = text!("{}: the server refuses every write: {why}", state.plan.services[s].name);
-            all.push(Wait { who: who.clone(), what, left: page, service: Some(id) });
+            all.push(Wait { who: who.clone(), what, left: page, service: Some(id), calls: true });
         }
         if m.waits > 0 {
             let what = text!("{}: {}", state.plan.services[s].name, service(state, id));
-            all.push(Wait { who: who.clone(), what, left: (2 * page).saturating_sub(m.waits), service: Some(id) });
+            all.push(Wait {
+                who: who.clone(),
+                what,
+                left: (2 * page).saturating_sub(m.waits),
+                service: Some(id),
+                calls: true,
+            });
         }
         if let (Some(_), Some(what)) = (&state.memory.undo, &m.outside) {
             let ms = state.memory.undo.as_ref().map_or(0, |u| u.ms);
             let what = text!("{what}: r lets it stand");
-            all.push(Wait { who: who.clone(), what, left: page.saturating_sub(ms), service: Some(id) });
+            all.push(Wait { who: who.clone(), what, left: page.saturating_sub(ms), service: Some(id), calls: true });
         }
         if m.stage == Stage::Failed {
             let what = m.stuck.clone().unwrap_or_default();
             let ms = state.memory.undo.as_ref().map_or(0, |u| u.ms);
-            all.push(Wait { who: who.clone(), what, left: page.saturating_sub(ms), service: Some(id) });
+            all.push(Wait { who: who.clone(), what, left: page.saturating_sub(ms), service: Some(id), calls: true });
         }
     }
     all

@@ -228,7 +228,7 @@ impl Train {
             wave: (memory.map_or(0, |m| m.wave), u16::try_from(self.frozen.resolved.waves.len()).unwrap_or(u16::MAX)),
             ended,
             waits: state.map(why::train).unwrap_or_default(),
-            people: state.map(why::people).unwrap_or_default().into_iter().map(|w| w.what).collect(),
+            people: state.map(why::calls).unwrap_or_default().into_iter().map(|w| w.what).collect(),
             bad_traffic: state.is_some_and(State::bad_traffic),
             against: memory
                 .iter()
