@@ -58,6 +58,8 @@ struct Counted {
 struct World {
     behaviours: HashMap<(String, String), Behaviour>,
     shares: BTreeMap<Series, f64>,
+    /// When each version of a service was first found to be sent requests.
+    served: BTreeMap<(String, String), jiff::Timestamp>,
     counted: BTreeMap<Series, Counted>,
 }
 
@@ -97,6 +99,11 @@ impl Traffic {
         self.world.lock().unwrap().behaviours.insert((service.to_owned(), version.to_owned()), behaviour);
     }
 
+    /// When a version was first sent requests; within the second before which that was found.
+    pub fn first_served(&self, service: &str, version: &str) -> Option<jiff::Timestamp> {
+        self.world.lock().unwrap().served.get(&(service.to_owned(), version.to_owned())).copied()
+    }
+
     /// The part of a service's requests that a version gets now, from 0 to 1.
     pub fn share(&self, service: &str, version: &str) -> f64 {
         let world = self.world.lock().unwrap();
@@ -112,7 +119,7 @@ impl Traffic {
 impl World {
     /// Counts the requests of a stretch of time, and forgets the series of pods that are gone, as a scrape of them would.
     fn pass(&mut self, seconds: f64) {
-        let World { behaviours, shares, counted } = self;
+        let World { behaviours, shares, counted, .. } = self;
         counted.retain(|series, _| shares.contains_key(series));
         for (series, share) in shares {
             let behaviour =
@@ -164,6 +171,10 @@ async fn flow(client: Client, namespace: String, world: Arc<Mutex<World>>) {
             let mut world = world.lock().unwrap();
             // Where a busy server does not answer, traffic goes on as it was.
             if let Ok(shares) = shares {
+                for (series, _) in shares.iter().filter(|(_, share)| **share > 0.0) {
+                    let version = (series.service.clone(), series.version.clone());
+                    world.served.entry(version).or_insert_with(jiff::Timestamp::now);
+                }
                 world.shares = shares;
             }
             world.pass(now.duration_since(last).as_secs_f64());

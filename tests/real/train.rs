@@ -31,6 +31,15 @@ const PINNED: [(&str, &str); 10] = [
     ("storefront-web", "12.9.0"),
 ];
 
+/// How fast trains go.
+#[derive(Clone, Copy, PartialEq)]
+enum Times {
+    /// Those of the fast overlay; Prometheus looks once a second.
+    Quick,
+    /// As in production: nothing is overridden, and Prometheus looks every 15 s.
+    Production,
+}
+
 /// An environment with traffic and metrics, and a repository for it.
 pub struct Yard {
     pub plane: &'static ControlPlane,
@@ -47,18 +56,23 @@ impl Yard {
 
     /// The same on a control plane that a test breaks on purpose.
     pub fn on(plane: &'static ControlPlane, release: impl Fn(String) -> String) -> Self {
+        Self::at(plane, release, Times::Quick)
+    }
+
+    fn at(plane: &'static ControlPlane, release: impl Fn(String) -> String, times: Times) -> Self {
+        let quick = times == Times::Quick;
         let ns = plane.namespace();
         let crd = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/install/crd.yaml");
         plane.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", crd.to_str().unwrap()]);
         plane.kubectl(&["wait", "--for=condition=Established", "crd/releases.releases.footplate.dev", "--timeout=30s"]);
         let traffic = Traffic::start(&plane.kubeconfig(), ns.name());
-        let prometheus = Prometheus::every(traffic.port(), 1);
-        sample::apply_with(plane, ns.name(), prometheus.address(), quick);
+        let prometheus = Prometheus::every(traffic.port(), if quick { 1 } else { 15 });
+        sample::apply_with(plane, ns.name(), prometheus.address(), if quick { hurried } else { str::to_owned });
         sample::all_healthy(plane, ns.name());
-        let repository = repository(plane, ns.name(), prometheus.address(), &release);
+        let repository = repository(plane, ns.name(), prometheus.address(), &release, if quick { OVERLAY } else { "" });
         let yard = Self { plane, ns, traffic, prometheus, repository };
-        // What is normal is measured over half a minute.
-        std::thread::sleep(Duration::from_secs(35));
+        // What is normal is measured over half a minute, in production over ten.
+        std::thread::sleep(Duration::from_secs(if quick { 35 } else { 620 }));
         yard
     }
 
@@ -134,6 +148,13 @@ impl Yard {
         object["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
     }
 
+    /// The template of a Rollout or Deployment.
+    fn template_of_any(&self, service: &str) -> Value {
+        let found = self.plane.objects(&["rollouts.argoproj.io,deployments", "-n", self.ns.name()]);
+        let found = found.iter().find(|object| object["metadata"]["name"] == service);
+        found.unwrap_or_else(|| panic!("no workload {service}"))["spec"]["template"].clone()
+    }
+
     pub fn template(&self, service: &str) -> Value {
         let object = self.plane.kubectl(&["get", "rollouts.argoproj.io", service, "-n", self.ns.name(), "-o", "json"]);
         serde_json::from_str::<Value>(&object).unwrap()["spec"]["template"].clone()
@@ -164,7 +185,7 @@ impl Drop for Running {
 }
 
 /// Pauses of 6 s and measurements every 2 s.
-fn quick(text: &str) -> String {
+fn hurried(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
         let mut line = line.to_owned();
@@ -188,6 +209,7 @@ fn repository(
     namespace: &str,
     prometheus: &str,
     release: &dyn Fn(String) -> String,
+    overlay: &str,
 ) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/sample-env/.");
@@ -202,7 +224,7 @@ fn repository(
             .replace("namespace: payments", &format!("namespace: {namespace}"))
             .replace("http://127.0.0.1:9090", prometheus)
             .replace("2025-11-01", "2099-01-01")
-            + OVERLAY
+            + overlay
     });
     edit("jobs/migrate.yaml", &|text| text.replace("namespace: payments", &format!("namespace: {namespace}")));
     // Pinned config files are read from a history that a copied folder does not have.
@@ -268,4 +290,36 @@ fn a_bad_version_is_taken_back_by_whoever_is_left() {
     println!("taken over and rolled back {took:?} after the kill");
     drop(second);
     let _ = &yard.prometheus;
+}
+
+/// Half an hour: `cargo test --test real -- --ignored --nocapture production`.
+#[test]
+#[ignore = "half an hour, by command"]
+fn a_bad_billing_api_is_found_in_60_s_and_taken_back_in_90_at_the_timings_of_production() {
+    let yard = Yard::at(shared(), |text| text, Times::Production);
+    for (service, version) in PINNED {
+        yard.traffic.behaves(service, version, Behaviour { p95: 0.04, ..Behaviour::default() });
+    }
+    yard.traffic.behaves("billing-api", "2.8.0", Behaviour { error_rate: 0.3, ..Behaviour::default() });
+    let before = PINNED.map(|(service, _)| (service, yard.template_of_any(service)));
+    let mut run = yard.begin("a", &["run", "release.yaml", "--env", "dev"]);
+    let code = run.wait(Duration::from_secs(3600));
+    let release = yard.release().unwrap();
+    let status = &release["status"];
+    println!("{}", yard.log("a"));
+    assert_eq!(status["result"], "rolled-back", "{code:?} {status}");
+    let onset = yard.traffic.first_served("billing-api", "2.8.0").expect("a request that it could hurt");
+    for (what, target) in [("detected", 60.0), ("decided", 65.0), ("recovered", 90.0)] {
+        let at: jiff::Timestamp = status[what].as_str().expect(what).parse().unwrap();
+        let after = at.duration_since(onset).as_secs_f64();
+        println!("{what} {after:.1} s after the first request that it could hurt (target {target})");
+        assert!(after <= target, "{what}: {after}");
+    }
+    for (service, template) in before {
+        assert_eq!(template, yard.template_of_any(service), "{service} is as it was");
+    }
+    let flags = yard.plane.kubectl(&["get", "featureflags.core.openfeature.dev", "-n", yard.ns.name(), "-o", "json"]);
+    let flags: Value = serde_json::from_str(&flags).unwrap();
+    assert_eq!(flags["items"][0]["spec"]["flagSpec"]["flags"]["ledger_nullable"]["defaultVariant"], "off", "{flags}");
+    assert!(yard.traffic.share("billing-api", "2.8.0") < 1e-9, "no traffic on the bad version");
 }
