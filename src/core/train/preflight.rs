@@ -136,25 +136,28 @@ pub(super) fn stamped(state: &mut State, out: &mut Out, epoch: &Epoch) -> bool {
     if state.sight.stamped.as_ref() == Some(&(epoch.number(), epoch.holder().clone())) && state.memory.recorded {
         return true;
     }
+    let mine = |e: &(u64, Text)| e.0 == epoch.number() && e.1 == *epoch.holder();
+    // Everything is looked at before anything is stamped: one object may bear what says that this epoch is used up, and another
+    // have lost its stamps.
+    let mut used = None;
+    for desk in &state.sight.desks {
+        match &desk.reading {
+            Some(r) => used = used.max(r.epoch.as_ref().filter(|e| e.0 >= epoch.number() && !mine(e)).map(|e| e.0)),
+            None if desk.gone && state.memory.recorded => {}
+            None => return false,
+        }
+    }
+    if let Some(number) = used {
+        used_up(state, out, epoch, number);
+        return false;
+    }
     let mut all = true;
     for s in state.ids() {
         let Ok(id) = ServiceId::try_from(s) else { return false };
         let desk = &state.sight.desks[s];
-        let Some(r) = desk.reading.clone() else {
-            all &= desk.gone && state.memory.recorded;
-            continue;
-        };
-        let ours = r.train.as_ref() == Some(&state.plan.uid);
-        let mine = |e: &(u64, Text)| e.0 == epoch.number() && e.1 == *epoch.holder();
-        if ours && r.epoch.as_ref().is_some_and(mine) {
-            continue;
-        }
-        if state.memory.closing.is_some() && r.train.is_none() {
-            continue;
-        }
-        if let Some((number, _)) = r.epoch.as_ref().filter(|e| e.0 >= epoch.number() && !mine(e)) {
-            used_up(state, out, epoch, *number);
-            all = false;
+        let Some(r) = desk.reading.clone() else { continue };
+        let stamped = r.train.as_ref() == Some(&state.plan.uid) && r.epoch.as_ref().is_some_and(mine);
+        if stamped || state.memory.closing.is_some() && r.train.is_none() {
             continue;
         }
         all = false;
@@ -190,10 +193,7 @@ pub(super) fn used_up(state: &mut State, out: &mut Out, epoch: &Epoch, number: u
 /// What hands go by, and an undo, where no status says what was recorded: the records themselves.
 pub(super) fn adopt(state: &mut State) {
     for s in state.ids() {
-        let Some(r) = &state.sight.desks[s].reading else { continue };
-        if let (None, Some(record)) = (&state.memory.services[s].recorded, &r.record) {
-            state.memory.services[s].recorded = Some(record.clone());
-            state.memory.services[s].uid = Some(r.uid.clone());
+        if state.memory.services[s].recorded.is_none() && take_record(state, s) {
             state.memory.recorded = true;
             if !state.memory.phase.has_set_off() {
                 state.memory.phase = Phase::Rolling;
@@ -202,38 +202,33 @@ pub(super) fn adopt(state: &mut State) {
     }
 }
 
+/// A record of this train that lies there was made at its start, whatever is live now. True when there is one.
+fn take_record(state: &mut State, s: usize) -> bool {
+    let Some(r) = &state.sight.desks[s].reading else { return false };
+    let Some(record) = &r.record else { return false };
+    let m = &mut state.memory.services[s];
+    m.recorded = Some(record.clone());
+    m.uid = Some(r.uid.clone());
+    if r.spec == Spec::Pinned && *record == r.stable && r.current == r.stable {
+        m.stage = Stage::Unchanged;
+    }
+    state.touch();
+    true
+}
+
 fn record(state: &mut State, out: &mut Out) -> bool {
     let mut all = true;
     for s in state.ids() {
         let Ok(id) = ServiceId::try_from(s) else { return false };
-        let desk = &state.sight.desks[s];
-        let Some(r) = desk.reading.clone() else {
+        let Some(r) = state.sight.desks[s].reading.clone() else {
             all = false;
             continue;
         };
-        if state.memory.services[s].recorded.is_some() {
-            continue;
-        }
-        // A record of this train that lies there was made at its start, whatever is live now (a status was lost).
-        if let Some(record) = &r.record {
-            let unchanged = r.spec == Spec::Pinned && *record == r.stable && r.current == r.stable;
-            state.memory.services[s].recorded = Some(record.clone());
-            state.memory.services[s].uid = Some(r.uid.clone());
-            if unchanged {
-                state.memory.services[s].stage = Stage::Unchanged;
-            }
-            if r.paused && r.hold.is_none() && r.current == r.stable {
-                let what = text!("{}: somebody paused it before the train began", state.plan.service(id).name);
-                super::outside::seen(state, out, s, what);
-            }
-            state.touch();
+        if state.memory.services[s].recorded.is_some() || take_record(state, s) {
             continue;
         }
         all = false;
-        if !(r.observed && r.healthy && r.current == r.stable) {
-            continue;
-        }
-        if desk.fresh && idle(state, s) {
+        if r.observed && r.healthy && r.current == r.stable && state.sight.desks[s].fresh && idle(state, s) {
             let token = state.token();
             let since = state.sight.now;
             state.sight.desks[s].busy = Some(Busy { token, since, what: What::Record, answered: false });
