@@ -363,7 +363,11 @@ pub(super) fn begin_undo(state: &mut State, out: &mut Out, intent: &Intent, scop
         if !back && m.stage != Stage::Unchanged {
             m.touched = true;
             m.patience = 0;
-            m.stage = Stage::Undoing;
+            let began = !matches!(std::mem::replace(&mut m.stage, Stage::Undoing), Stage::Undoing | Stage::Failed);
+            if began {
+                // Other hands may have restored it before this order came here, and yet others reverted that.
+                super::outside::watch(state, out, usize::from(*s), None);
+            }
         }
     }
     for (flag, plan) in state.memory.flags.iter_mut().zip(&state.plan.flags) {

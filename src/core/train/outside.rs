@@ -2,10 +2,11 @@
 //! is read with what this train did; each is told once, and stops the train until a person answers.
 
 use super::event::{Reading, Spec};
+use super::hold;
 use super::resolved::ServiceId;
 use super::state::{Stage, State};
 use super::step::Out;
-use super::undo::{FIGHTS_MAX, alarm, stuck};
+use super::undo::{FIGHTS_MAX, alarm, fought, stuck};
 use crate::core::mutant::Mutant;
 use crate::text;
 
@@ -13,11 +14,7 @@ use crate::text;
 pub(super) fn watch(state: &mut State, out: &mut Out, s: usize, old: Option<&Reading>) {
     let Ok(id) = ServiceId::try_from(s) else { return };
     let Some(r) = state.sight.desks[s].reading.clone() else { return };
-    let m = &state.memory.services[s];
-    if m.let_go || !state.memory.recorded || state.memory.closing.is_some() && m.stage != Stage::Undone {
-        return;
-    }
-    if state.plan.broken(Mutant::OutsideNotSeen) {
+    if is_no_matter(state, s, &r) {
         return;
     }
     let name = state.plan.service(id).name.clone();
@@ -54,18 +51,17 @@ pub(super) fn watch(state: &mut State, out: &mut Out, s: usize, old: Option<&Rea
                 None
             }
         }
-        Stage::Aborted
-            if m.abort.is_none()
-                && !m.retry
-                && r.spec == Spec::Pinned
-                && !r.aborted
-                && r.observed
-                && m.deployed.as_ref() == Some(&r.current) =>
-        {
+        Stage::Aborted if m.abort.is_none() && !m.retry && r.spec == Spec::Pinned && !r.aborted && r.observed => {
             // It walks again by another hand's word: it is held and judged as any other.
             state.memory.services[s].passed = 0;
             state.set_stage(s, Stage::Stepping);
             Some(text!("{name}: another hand lets the aborted version go on"))
+        }
+        // No deploy of ours lands on what bears the mark of an undo. Another try was ordered, and this is one: it is judged as ours.
+        Stage::Waiting if m.touched && r.spec == Spec::Pinned && r.undo.is_some() => {
+            let fights = fought(state, s);
+            alarm(state, out, s, text!("{name}: another hand deployed what was taken back ({fights})"));
+            None
         }
         Stage::Deploying | Stage::Aborting | Stage::Aborted | Stage::Waiting if r.spec == Spec::Other => {
             Some(text!("{name}: another hand deployed something else"))
@@ -78,38 +74,14 @@ pub(super) fn watch(state: &mut State, out: &mut Out, s: usize, old: Option<&Rea
         }
         return;
     }
-    // A hold that is not ours.
-    let foreign_hold = r.paused && r.hold.as_deref().is_none_or(|h| !super::hold::is_ours(state, h));
-    let was = old.is_some_and(|o| o.paused && o.hold == r.hold);
-    if foreign_hold
-        && !was
-        && state.memory.services[s].outside.is_none()
-        && !matches!(state.memory.services[s].stage, Stage::Undoing | Stage::Aborting | Stage::Aborted | Stage::Failed)
-        && !state.memory.services[s].loose
-        && super::hold::wanted(state, s).is_none()
-    {
-        // What was taken back is made so again; it was not over before it was told.
-        if state.memory.services[s].stage == Stage::Undone && state.memory.undo.is_some() {
-            state.memory.closing = None;
-            alarm(state, out, s, text!("{name}: another hand paused it after it was taken back"));
-        } else {
-            seen(state, out, s, text!("{name}: another hand paused it"));
-        }
-        return;
-    }
-    if !r.paused {
-        state.memory.services[s].loose = false;
-    }
     let reverted = r.spec != Spec::Recorded && old.is_none_or(|o| o.spec == Spec::Recorded);
-    // On its way back it can be fought over too: what bears the mark of the undo was restored, and no deploy of ours can land on
-    // it any more.
-    let going = matches!(state.memory.services[s].stage, Stage::Undoing | Stage::Failed)
-        && r.spec == Spec::Pinned
-        && old.is_some_and(|o| o.undo.is_some());
+    // On its way back it can be fought over too: what bears the mark of the undo was restored, by whatever hands, and no deploy of
+    // ours can land on it any more.
+    let marked = old.map_or(r.undo.is_some() && !r.aborted, |o| o.undo.is_some());
+    let going =
+        matches!(state.memory.services[s].stage, Stage::Undoing | Stage::Failed) && r.spec == Spec::Pinned && marked;
     if reverted && (state.memory.services[s].stage == Stage::Undone || going) {
-        let m = &mut state.memory.services[s];
-        m.fights += 1;
-        let fights = m.fights;
+        let fights = fought(state, s);
         if !state.plan.broken(Mutant::FightNotAlarmed) {
             alarm(state, out, s, text!("{name}: another hand reverted the undo ({fights})"));
         }
@@ -124,6 +96,40 @@ pub(super) fn watch(state: &mut State, out: &mut Out, s: usize, old: Option<&Rea
     }
 }
 
+/// True when what others do to it is no matter of this train: not yet, or not any more. A train that has come to its end lets go
+/// of what it takes its stamps from; what it took back it watches until the end is told.
+fn is_no_matter(state: &State, s: usize, r: &Reading) -> bool {
+    let m = &state.memory.services[s];
+    let parted = state.memory.closing.is_some() && r.train.is_none() && m.stage != Stage::Undone;
+    m.let_go || parted || !state.memory.recorded || state.plan.broken(Mutant::OutsideNotSeen)
+}
+
+/// A pause that is not ours, or has lost its stamp, where nothing asks for one: only a person ends it. Looked at with every
+/// input: it may have come while something asked for a hold, or while another change waited for an answer.
+pub(super) fn paused(state: &mut State, out: &mut Out, s: usize) {
+    let Some(r) = &state.sight.desks[s].reading else { return };
+    if !r.paused {
+        state.memory.services[s].loose = false;
+        return;
+    }
+    let m = &state.memory.services[s];
+    let ours = r.hold.as_deref().is_some_and(|h| hold::is_ours(state, h));
+    let goes = matches!(m.stage, Stage::Undoing | Stage::Aborting | Stage::Aborted | Stage::Failed);
+    if ours || goes || m.loose || m.outside.is_some() || is_no_matter(state, s, r) || hold::wanted(state, s).is_some() {
+        return;
+    }
+    let name = &state.plan.services[s].name;
+    // What was taken back is made so again; it was not over before it was told.
+    if m.stage == Stage::Undone && state.memory.undo.is_some() {
+        let what = text!("{name}: another hand paused it after it was taken back");
+        state.memory.closing = None;
+        alarm(state, out, s, what);
+    } else {
+        let what = text!("{name}: another hand paused it");
+        seen(state, out, s, what);
+    }
+}
+
 /// The object is not there.
 pub(super) fn gone(state: &mut State, out: &mut Out, s: usize) {
     let name = &state.plan.services[s].name;
@@ -133,9 +139,10 @@ pub(super) fn gone(state: &mut State, out: &mut Out, s: usize) {
     }
 }
 
-/// Remembers and tells an outside change.
+/// Remembers and tells an outside change. A train that has come to its end is not over before it is told.
 pub(super) fn seen(state: &mut State, out: &mut Out, s: usize, what: crate::core::text::Text) {
     state.memory.services[s].outside = Some(what.clone());
+    state.memory.closing = None;
     state.touch();
     alarm(state, out, s, what);
 }

@@ -174,13 +174,26 @@ fn move_on(state: &mut State, out: &mut Out, epoch: &Epoch, proof: &super::effec
         }
         return;
     }
-    if held {
+    let its_turn = match stage {
+        Stage::Waiting => !held && state.plan.service(id).wave == state.memory.wave && m.outside.is_none(),
+        Stage::Aborted => !held && m.retry,
+        Stage::Deploying | Stage::Stepping => r.spec == Spec::Pinned && !r.aborted,
+        _ => false,
+    };
+    if !its_turn {
+        return;
+    }
+    // The mark of an undo that another try has answered. On what walks by another hand's word it would let no hold land.
+    if r.undo.is_some() {
+        if free(state, s, epoch) && announced(state, out, s, What::Clear) {
+            send(state, out, s, What::Clear, |plan| Forward::clear_undo(plan, id, &r, epoch, proof));
+        }
         return;
     }
     match stage {
         Stage::Waiting => deploy(state, out, epoch, proof, s),
-        Stage::Stepping => approve(state, out, epoch, proof, s),
-        Stage::Aborted if m.retry => again(state, out, epoch, proof, s),
+        Stage::Aborted => again(state, out, epoch, proof, s),
+        Stage::Stepping if !held => approve(state, out, epoch, proof, s),
         _ => {}
     }
 }
@@ -188,16 +201,6 @@ fn move_on(state: &mut State, out: &mut Out, epoch: &Epoch, proof: &super::effec
 fn deploy(state: &mut State, out: &mut Out, epoch: &Epoch, proof: &super::effect::Proof, s: usize) {
     let Ok(id) = ServiceId::try_from(s) else { return };
     let Some(r) = state.sight.desks[s].reading.clone() else { return };
-    let m = &state.memory.services[s];
-    if state.plan.service(id).wave != state.memory.wave || m.outside.is_some() || r.paused && r.hold.is_none() {
-        return;
-    }
-    if r.undo.is_some() {
-        if free(state, s, epoch) && announced(state, out, s, What::Clear) {
-            send(state, out, s, What::Clear, |plan| Forward::clear_undo(plan, id, &r, epoch, proof));
-        }
-        return;
-    }
     let m = &state.memory.services[s];
     if !(r.spec == Spec::Recorded && r.observed && Some(&r.current) == m.recorded.as_ref() && r.stable == r.current) {
         return;
@@ -224,7 +227,7 @@ fn approve(state: &mut State, out: &mut Out, epoch: &Epoch, proof: &super::effec
     let Ok(id) = ServiceId::try_from(s) else { return };
     let Some(r) = state.sight.desks[s].reading.clone() else { return };
     let m = &state.memory.services[s];
-    if Some(&r.current) != m.deployed.as_ref() || r.aborted || r.undo.is_some() || r.paused {
+    if Some(&r.current) != m.deployed.as_ref() || r.aborted || r.paused {
         return;
     }
     if m.full.as_ref() == Some(&r.current) && r.stable != r.current && !r.full {
@@ -248,12 +251,6 @@ fn approve(state: &mut State, out: &mut Out, epoch: &Epoch, proof: &super::effec
 fn again(state: &mut State, out: &mut Out, epoch: &Epoch, proof: &super::effect::Proof, s: usize) {
     let Ok(id) = ServiceId::try_from(s) else { return };
     let Some(r) = state.sight.desks[s].reading.clone() else { return };
-    if r.undo.is_some() {
-        if free(state, s, epoch) && announced(state, out, s, What::Clear) {
-            send(state, out, s, What::Clear, |plan| Forward::clear_undo(plan, id, &r, epoch, proof));
-        }
-        return;
-    }
     match r.spec {
         Spec::Pinned if r.aborted && free(state, s, epoch) && announced(state, out, s, What::Again) => {
             send(state, out, s, What::Again, |plan| Forward::again(plan, id, &r, epoch, proof));

@@ -553,10 +553,12 @@ impl State {
     /// True when the new version of this service has traffic, as far as was read. Not read counts as yes.
     pub(super) fn serves_new(&self, s: usize) -> bool {
         let m = &self.memory.services[s];
+        let reading = self.sight.desks[s].reading.as_ref();
         if m.stage == Stage::Unchanged {
-            return false;
+            // What was let go to another hand's version may still have ours below it.
+            return m.let_go && reading.is_some_and(|r| Some(&r.stable) == m.deployed.as_ref());
         }
-        let Some(r) = &self.sight.desks[s].reading else { return true };
+        let Some(r) = reading else { return true };
         let Some(recorded) = &m.recorded else { return r.spec == Spec::Pinned };
         if r.spec == Spec::Other {
             // Another hand's version; ours only where it is still the stable one.

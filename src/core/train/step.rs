@@ -76,6 +76,7 @@ pub fn step(mut state: State, role: Role<'_>, input: &Input) -> (State, Vec<Effe
     }
     for s in state.ids() {
         service::advance(&mut state, &mut out, s);
+        outside::paused(&mut state, &mut out, s);
     }
     hold::clocks(&mut state, &out);
     let lease = match role {

@@ -4,14 +4,18 @@
 use std::sync::Arc;
 
 use super::effect::{Change, Effect};
-use super::event::{At, Cause, Check, Event, Fact, Found, HoldFor, Input, Intent, Reading, Scope, Spec, Tripped, Want};
+use super::event::{
+    Answer, At, Cause, Check, Event, Fact, FlagReading, Found, HoldFor, Input, Intent, Judged, Pause, Reading, Scope,
+    Spec, Tripped, Want,
+};
 use super::flags::{RAMP, value_at};
-use super::resolved::{Abandon, Deploy, Kind, Resolved, Service, Setting, Times, Untimed, Wave};
-use super::state::{Ended, Memory};
+use super::resolved::{Abandon, Deploy, Flag, Kind, Resolved, Service, Setting, Times, Untimed, Wave};
+use super::state::{Ended, Memory, Stage};
 use super::{Phase, Role, State, hands, journal, step, why};
 use crate::core::confirm::Order;
 use crate::core::elector::{Epoch, EpochMark};
 use crate::core::text::Text;
+use crate::core::verdict::Verdict;
 
 fn plan() -> Resolved {
     let service = |name: &str, wave, needs: &[u16]| Service {
@@ -73,6 +77,24 @@ fn reading(service: u16) -> Reading {
     }
 }
 
+/// A canary at its first step.
+fn walks(r: &mut Reading) {
+    (r.spec, r.current, r.observed, r.healthy) = (Spec::Pinned, "new".into(), true, false);
+    (r.step, r.weight, r.pause) = (1, 25, Some(Pause::Timed(100_000)));
+}
+
+/// Through: the new version is all there is.
+fn finished(r: &mut Reading) {
+    (r.spec, r.current, r.stable, r.observed, r.healthy) = (Spec::Pinned, "new".into(), "new".into(), true, true);
+    (r.step, r.weight, r.pause) = (2, 0, None);
+}
+
+/// As it was, with the mark of an undo.
+fn restored(r: &mut Reading) {
+    (r.spec, r.current, r.stable, r.observed, r.healthy) = (Spec::Recorded, "old".into(), "old".into(), true, true);
+    (r.step, r.weight, r.pause, r.undo) = (2, 0, None, Some("t1/7".into()));
+}
+
 struct Run {
     state: State,
     now: u64,
@@ -82,7 +104,11 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let state = State::new(Arc::new(plan()));
+        Self::of(plan())
+    }
+
+    fn of(plan: Resolved) -> Self {
+        let state = State::new(Arc::new(plan));
         let lines = vec![journal::opening(state.plan()), journal::took_up(Some(&"c1".into()), state.memory())];
         Self { state, now: 0, lines, effects: Vec::new() }
     }
@@ -142,6 +168,48 @@ impl Run {
                 r.record = Some("old".into());
             });
         }
+    }
+
+    /// Under way, with a canary of the first service at its first step.
+    fn canary(&mut self) {
+        self.start();
+        self.give(Event::Fact(Fact { check: Check::Burning(0), found: Found::Good("0.1 %".into()) }));
+        self.give(Event::Tick);
+        let token = |e: &Effect| if let Effect::Forward(token, _) = e { Some(*token) } else { None };
+        let token = self.effects.iter().find_map(token).expect("a deploy");
+        self.give(Event::Answered(token, Answer::Landed(2)));
+        self.read(0, walks);
+    }
+
+    /// The same, and the second service has a canary too.
+    fn canaries(&mut self) {
+        self.canary();
+        (self.state.memory.services[1].touched, self.state.memory.services[1].stage) = (true, Stage::Deploying);
+        self.read(1, walks);
+    }
+
+    fn stamps(&self) -> usize {
+        let stamp = |e: &&Effect| matches!(e, Effect::Forward(_, f) if matches!(f.change(), Change::Stamp { .. }));
+        self.effects.iter().filter(stamp).count()
+    }
+
+    fn safe(&self) -> Vec<(u16, Change)> {
+        let safe = |e: &Effect| if let Effect::Safe(_, s) = e { Some((s.service(), s.change().clone())) } else { None };
+        self.effects.iter().filter_map(safe).collect()
+    }
+
+    fn alarms(&self) -> Vec<&str> {
+        let mut all = Vec::new();
+        for effect in &self.effects {
+            if let Effect::Alarm(_, what) = effect {
+                all.push(what.as_str());
+            }
+        }
+        all
+    }
+
+    fn outside(&self, service: usize) -> Option<&str> {
+        self.state.memory().services[service].outside.as_deref()
     }
 
     fn deploys(&self) -> Vec<u16> {
@@ -350,6 +418,206 @@ fn an_undo_that_is_reverted_for_ever_ends_with_the_traffic_off_and_a_person_call
     run.read(0, |r| (r.aborted, r.weight) = (true, 0));
     run.give(Event::Tick);
     assert_eq!((run.state.phase(), run.state.bad_traffic()), (Phase::NeedsPerson, false));
+}
+
+/// The Lease was deleted and counts anew, the status is lost, and one object has lost its stamps.
+#[test]
+fn nothing_is_stamped_before_every_object_was_asked_whether_the_epoch_is_used_up() {
+    let mut run = Run::new();
+    run.order(1, Want::Start);
+    for check in super::preflight::checks(run.state.plan()) {
+        run.give(Event::Fact(Fact { check, found: Found::Good("seen".into()) }));
+    }
+    run.read(0, |_| {});
+    run.read(1, |_| {});
+    assert_eq!(run.stamps(), 0, "c is not read yet");
+    run.read(2, |r| (r.train, r.epoch) = (Some("t1".into()), Some((1, "c0".into()))));
+    run.give(Event::Tick);
+    assert_eq!(run.stamps(), 0);
+    assert!(run.effects.contains(&Effect::EpochUsedUp(1)));
+}
+
+#[test]
+fn a_pause_that_lost_its_stamp_is_told_once_nothing_asks_for_it_any_more() {
+    let mut run = Run::new();
+    run.canary();
+    run.read(0, |r| r.pause = Some(Pause::Timed(20_000)));
+    assert!(matches!(run.safe()[..], [(0, Change::Hold(_))]));
+    run.read(0, |r| (r.paused, r.hold) = (true, Some("t1/gate-1".into())));
+    run.read(0, |r| (r.hold, r.train, r.epoch) = (None, None, None));
+    assert_eq!(run.outside(0), None, "it is asked for, and held anew");
+    run.give(Event::Judged(Judged {
+        service: 0,
+        verdict: Verdict::Pass,
+        hash: Some("new".into()),
+        step: Some(1),
+        full: true,
+        error: false,
+        cause: Cause::Logic,
+        why: Text::default(),
+    }));
+    assert_eq!(run.outside(0), Some("a: another hand paused it"));
+}
+
+#[test]
+fn a_pause_that_came_beside_another_change_is_told_when_that_is_answered() {
+    let mut run = Run::new();
+    run.canary();
+    run.read(0, finished);
+    run.read(0, |r| {
+        restored(r);
+        r.undo = None;
+    });
+    assert_eq!(run.outside(0), Some("a: another hand put the version before this train back"));
+    run.read(0, |r| r.paused = true);
+    run.order(7, Want::Retry(0));
+    assert_eq!(run.outside(0), Some("a: another hand paused it"));
+}
+
+#[test]
+fn what_another_hand_changes_before_the_end_is_told_ends_the_end() {
+    let mut run = Run::new();
+    run.canary();
+    run.order(7, Want::Undo(Scope::All));
+    run.read(0, restored);
+    run.give(Event::Tick);
+    run.now += run.state.plan().times.settle;
+    for s in 0..3 {
+        run.read(s, |_| {});
+    }
+    assert_eq!(run.state.phase(), Phase::RolledBack);
+    assert_eq!(run.state.memory().ended, None, "its stamps are still there");
+    run.read(1, |r| r.train = None);
+    run.read(1, |r| r.spec = Spec::Other);
+    assert_eq!(run.state.phase(), Phase::RolledBack, "b was let go of");
+    run.read(2, |r| r.spec = Spec::Other);
+    assert_eq!(run.outside(2), Some("c: another hand deployed something else before its turn"));
+    assert_eq!(run.state.phase(), Phase::NeedsPerson);
+}
+
+/// Its template names the pinned version, as it did before the train.
+#[test]
+fn an_unchanged_service_stays_unchanged_when_a_status_was_lost() {
+    let mut run = Run::new();
+    run.order(7, Want::Undo(Scope::All));
+    run.read(0, |r| {
+        walks(r);
+        (r.train, r.record) = (Some("t1".into()), Some("old".into()));
+    });
+    run.read(1, |r| (r.spec, r.train, r.record) = (Spec::Pinned, Some("t1".into()), Some("old".into())));
+    run.read(2, |r| (r.train, r.record) = (Some("t1".into()), Some("old".into())));
+    run.give(Event::Tick);
+    run.give(Event::Tick);
+    assert_eq!(run.state.memory().services[1].stage, Stage::Unchanged);
+    assert!(run.safe().iter().all(|(s, change)| *s == 0 && *change == Change::Restore), "{:?}", run.safe());
+    assert!(!run.safe().is_empty());
+}
+
+#[test]
+fn an_end_waits_for_the_answer_of_a_flag_that_was_sent_forward() {
+    let flag = Flag { key: "f".into(), goal: Setting::Percent(100), safe: None, services: vec![0] };
+    let mut run = Run::of(Resolved { flags: vec![flag], ..plan() });
+    run.give(Event::FlagRead(0, FlagReading { value: Setting::Percent(0), version: 1 }));
+    run.canary();
+    (run.state.memory.flags[0].moved, run.state.sight.flag_sent[0]) = (true, Some(99));
+    run.order(7, Want::Undo(Scope::All));
+    run.read(0, restored);
+    let end = |run: &mut Run| {
+        run.give(Event::Tick);
+        run.now += run.state.plan().times.settle;
+        (0..3).for_each(|s| run.read(s, |_| {}));
+        run.state.memory().closing
+    };
+    assert_eq!(end(&mut run), None, "it may land yet");
+    run.give(Event::Answered(99, Answer::Unknown));
+    assert_eq!(end(&mut run), Some(Ended::RolledBack));
+}
+
+#[test]
+fn an_aborted_version_that_comes_back_under_another_hash_is_told_each_time() {
+    let mut run = Run::new();
+    run.canary();
+    run.order(7, Want::Abort(0, "new".into()));
+    for time in 1..=2 {
+        run.read(0, restored);
+        run.give(Event::Tick);
+        assert_eq!(run.state.memory().services[0].stage, Stage::Aborted);
+        run.read(0, |r| {
+            finished(r);
+            r.current = "another".into();
+        });
+        let says = format!("a: another hand lets the aborted version go on ({time})");
+        assert_eq!(run.alarms().last(), Some(&says.as_str()));
+        run.now += run.state.plan().times.resend;
+        run.give(Event::Tick);
+        assert_eq!(run.safe().last(), Some(&(0, Change::Restore)));
+    }
+}
+
+#[test]
+fn what_another_hand_deploys_while_another_try_is_ordered_is_told_and_held_like_ours() {
+    let mut run = Run::new();
+    run.canaries();
+    run.order(7, Want::Undo(Scope::Only(0)));
+    run.read(0, restored);
+    run.give(Event::Tick);
+    run.order(8, Want::Retry(0));
+    let clears = |run: &Run| {
+        let clear = |e: &Effect| match e {
+            Effect::Forward(token, f) if *f.change() == Change::ClearUndo => Some(*token),
+            _ => None,
+        };
+        run.effects.iter().filter_map(clear).collect::<Vec<_>>()
+    };
+    let [first] = clears(&run)[..] else { panic!("{:?}", clears(&run)) };
+    run.read(0, |r| {
+        walks(r);
+        r.undo = Some("t1/7".into());
+    });
+    assert_eq!(run.alarms(), ["a: another hand deployed what was taken back (1)"]);
+    run.give(Event::Answered(first, Answer::Moved));
+    run.read(0, |_| {});
+    run.give(Event::Tick);
+    assert_eq!(clears(&run).len(), 2, "with the mark of the undo no hold would land");
+}
+
+#[test]
+fn what_a_let_go_service_still_serves_keeps_what_it_is_built_on() {
+    let mut run = Run::new();
+    run.canaries();
+    run.read(0, finished);
+    run.read(1, finished);
+    run.read(1, |r| (r.spec, r.current, r.weight, r.healthy) = (Spec::Other, "theirs".into(), 50, false));
+    run.order(7, Want::ResumeOutside(1));
+    run.order(8, Want::Undo(Scope::All));
+    run.give(Event::Tick);
+    assert_eq!(run.safe(), [], "half of b is ours yet, and built on a");
+    assert_eq!(why::service(&run.state, 0), "a: b, which was let go, still serves what this train deployed");
+    assert_eq!(run.state.phase(), Phase::NeedsPerson);
+    run.read(1, |r| r.stable = "theirs".into());
+    assert_eq!(run.safe(), [(0, Change::Restore)]);
+}
+
+#[test]
+fn another_template_on_the_way_back_is_told_before_its_turn() {
+    let mut run = Run::new();
+    run.canaries();
+    run.read(0, finished);
+    run.read(1, finished);
+    run.order(7, Want::Undo(Scope::All));
+    assert_eq!(run.safe(), [(1, Change::Restore)], "b is built on a");
+    run.read(0, |r| r.spec = Spec::Other);
+    assert_eq!(run.alarms(), ["a: somebody deployed another template; footplate does not write over it"]);
+}
+
+/// Hands took it back while nobody conducted, and somebody reverted that before anybody did.
+#[test]
+fn an_undo_that_was_reverted_before_its_order_came_here_is_told() {
+    let mut run = Run::new();
+    run.canary();
+    run.read(0, |r| r.undo = Some("t1/7".into()));
+    run.order(7, Want::Undo(Scope::All));
+    assert_eq!(run.alarms(), ["a: another hand reverted the undo (1)"]);
 }
 
 #[test]

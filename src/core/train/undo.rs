@@ -145,7 +145,13 @@ fn take_back(state: &mut State, out: &mut Out, s: usize) {
         state.set_stage(s, Stage::Undone);
         return;
     }
-    if !may_go(state, s) {
+    // What another hand deployed is not written over, whosever turn it is, and told at once.
+    if r.spec != Spec::Other && !may_go(state, s) {
+        let mut built_on = state.plan.dependents(id).into_iter().map(usize::from);
+        if let Some(d) = built_on.find(|d| state.memory.services[*d].let_go && state.serves_new(*d)) {
+            let (name, what) = (&state.plan.service(id).name, &state.plan.services[d].name);
+            stuck(state, s, text!("{name}: {what}, which was let go, still serves what this train deployed"));
+        }
         return;
     }
     let Some(intent) = state.memory.undo.as_ref().map(|u| u.id).or(state.memory.services[s].undone_by) else { return };
@@ -290,17 +296,25 @@ fn after_abort(state: &mut State, out: &mut Out, s: usize) {
     let Some(r) = state.sight.desks[s].reading.clone() else { return };
     let m = &state.memory.services[s];
     let Some(intent) = m.abort else { return };
-    let back_on = r.spec == Spec::Pinned && !r.aborted && m.deployed.as_ref() == Some(&r.current);
+    let back_on = r.spec == Spec::Pinned && !r.aborted;
     if back_on && !m.retry {
+        let fights = fought(state, s);
         let name = &state.plan.service(id).name;
-        alarm(state, out, s, text!("{name}: another hand lets the aborted version go on"));
+        alarm(state, out, s, text!("{name}: another hand lets the aborted version go on ({fights})"));
         state.set_stage(s, Stage::Aborting);
     } else if r.spec == Spec::Pinned && r.aborted && r.paused && !m.retry {
         send(state, out, s, What::Mark, |plan| Safe::mark_undo(plan, id, &r, intent));
     }
 }
 
-/// A person must see this. Said once each.
+/// What was taken back came again by another hand: for which time.
+pub(super) fn fought(state: &mut State, s: usize) -> u32 {
+    let m = &mut state.memory.services[s];
+    m.fights += 1;
+    m.fights
+}
+
+/// A person must see this. Said once each: what can happen again counts its times in its words.
 pub(super) fn alarm(state: &mut State, out: &mut Out, s: usize, what: Text) {
     let Ok(id) = ServiceId::try_from(s) else { return };
     let alarms = &mut state.memory.alarms;
@@ -366,6 +380,8 @@ pub(super) fn settle(state: &mut State, out: &mut Out) {
         .iter()
         .zip(&state.sight.flags)
         .all(|(flag, read)| !flag.back || read.as_ref().is_some_and(|r| Some(&r.value) == flag.recorded.as_ref()))
+        // A move that was sent before and has no answer yet may still land.
+        && state.sight.flag_sent.iter().all(Option::is_none)
         || state.plan.broken(Mutant::FlagsNotTakenBack);
     let down =
         state.memory.jobs.iter().all(|j| {
