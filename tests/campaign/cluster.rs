@@ -83,6 +83,8 @@ pub struct Workload {
     pub window: usize,
     pub deployment: bool,
     pub analysis: Option<Ms>,
+    /// An analysis of this revision failed: its run stays to be read, whoever conducts.
+    pub failed: bool,
     pub record: Option<Hash>,
     /// The image of the old version cannot be pulled any more; no set of it runs.
     pub image_gone: bool,
@@ -170,6 +172,7 @@ impl Workload {
             window: 3,
             deployment: false,
             analysis: None,
+            failed: false,
             record: None,
             image_gone: false,
             stuck: false,
@@ -243,6 +246,7 @@ impl Workload {
                 Op::Abort => self.abort = true,
                 Op::Again => {
                     self.abort = false;
+                    self.failed = false;
                     self.aborted_at = false;
                 }
                 Op::Unstamp => self.stamps = Stamps { epoch: self.stamps.epoch.take(), ..Stamps::default() },
@@ -317,6 +321,7 @@ impl Workload {
                 self.pause = None;
                 self.controller_pause = false;
                 self.analysis = None;
+                self.failed = false;
                 if !self.sets.contains(&self.current) {
                     self.sets.push(self.current);
                 }
@@ -384,7 +389,8 @@ impl Workload {
                 return Some(until);
             }
             match truth {
-                Truth::Errors | Truth::Slow | Truth::NoData => self.abort = true,
+                Truth::Errors | Truth::Slow => (self.abort, self.failed) = (true, true),
+                Truth::NoData => self.abort = true,
                 Truth::Unclear => {
                     self.pause = Some((Paused::Inconclusive, now));
                     self.controller_pause = true;

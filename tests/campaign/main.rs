@@ -52,7 +52,7 @@ fn main() {
         Some("replay") => replay(number(1, 1), number(2, 200)),
         Some("mutants") => mutants(number(1, 5_000)),
         Some("ci") => {
-            let all = [mutants(4_000), sweep(12, 3), replay(1, 200), seeds(1, 20_000, 2, None)];
+            let all = [mutants(6_000), sweep(12, 3), replay(1, 200), seeds(1, 20_000, 2, None)];
             all.into_iter().all(|good| good)
         }
         _ => {

@@ -62,6 +62,8 @@ enum Call {
         to: u8,
         version: u64,
         back: bool,
+        /// A move forward is given up then (`train.md` §2: no stamp fences it, its deadline does).
+        until: Ms,
     },
     Job {
         migration: usize,
@@ -797,8 +799,10 @@ impl<'s> World<'s> {
                 }
                 self.reply(p, life, token, Replied::Plain(Answer::Moved));
             }
-            Call::Flag { flag, to, version, back } => {
-                let answer = if self.flags[flag].1 == version {
+            Call::Flag { flag, to, version, back, until } => {
+                let answer = if self.now > until {
+                    Answer::Unknown
+                } else if self.flags[flag].1 == version {
                     self.flags[flag] = (to, version + 1);
                     self.note(|| format!("flag f{flag} -> {to} {}", if back { "back" } else { "" }));
                     let now = self.now;
@@ -870,7 +874,8 @@ impl<'s> World<'s> {
                     self.oracle.at(now);
                     self.oracle.lease(&lease.holder, lease.transitions);
                     self.beat = self.now;
-                    self.lease = Some((lease, next));
+                    // As `core/lease.rs` reads it: the server's version counts renewals, also across a Lease that is made anew.
+                    self.lease = Some((Lease { renewal: next, ..lease }, next));
                     self.reply(p, life, token, Replied::Written(next));
                 } else {
                     self.reply(p, life, token, Replied::Plain(Answer::Moved));
@@ -1020,6 +1025,8 @@ impl<'s> World<'s> {
             // Level beats edge: what the watches may have lost is listed now and then.
             if self.mono(p) % 10_000 < 1_000 && !self.is(|f| *f == Fault::Cut(p) || *f == Fault::Down) {
                 self.list(p);
+                // As the engine does: a status bears the clocks too, and is not written only when something else changed.
+                self.processes[p].status_dirty = true;
             }
         }
         if self.processes[p].status_dirty {
@@ -1194,9 +1201,10 @@ impl<'s> World<'s> {
             Effect::Record(token, s) => self.call(p, token + 10, Call::Record(usize::from(s))),
             Effect::Flag(token, change) => {
                 let Setting::Percent(to) = change.to else { return };
-                let call =
-                    Call::Flag { flag: usize::from(change.flag), to, version: change.version, back: change.back };
-                self.call(p, token + 10, call);
+                let left = self.processes[p].elector.epoch(self.mono(p)).map_or(0, |e| e.remaining().min(CALL));
+                let (flag, back) = (usize::from(change.flag), change.back);
+                let until = if back { Ms::MAX } else { self.now + left };
+                self.call(p, token + 10, Call::Flag { flag, to, version: change.version, back, until });
             }
             Effect::Job { token, migration, down, .. } => {
                 self.call(p, token + 10, Call::Job { migration: usize::from(migration), down });
@@ -1299,6 +1307,7 @@ impl<'s> World<'s> {
         }
         let undo = intent.unwrap_or(0);
         let recorded = self.workloads[s].record.unwrap_or(OLD);
+        let restore = vec![Op::Template(recorded), Op::Undo(undo), Op::Unpause, Op::EndHold];
         let ops = match change {
             Change::Stamp { epoch: (n, by) } => vec![Op::Stamp(TRAIN, (*n, Arc::from(by.as_str())))],
             Change::Deploy { mark } => vec![Op::Template(Template { version: 1, mark: *mark })],
@@ -1307,9 +1316,14 @@ impl<'s> World<'s> {
             Change::Approve { inconclusive: false } => vec![Op::Approve],
             Change::Approve { inconclusive: true } => vec![Op::ApproveOver],
             Change::Full | Change::PromoteRecorded => vec![Op::Full],
+            // As `frozen/patch.rs` carries it out where there is no abort.
+            Change::Abort if self.workloads[s].deployment => {
+                all.push(Test::Ours);
+                restore
+            }
             Change::Abort => vec![Op::Abort],
             Change::MarkUndo => vec![Op::Undo(undo), Op::Unpause, Op::EndHold],
-            Change::Restore => vec![Op::Template(recorded), Op::Undo(undo), Op::Unpause, Op::EndHold],
+            Change::Restore => restore,
             Change::ClearUndo => vec![Op::ClearUndo],
             Change::Again => vec![Op::Again],
             Change::Unstamp => vec![Op::Unstamp],
@@ -1376,6 +1390,7 @@ impl<'s> World<'s> {
         let migrated = self.scenario.migration_bad && s == 0 && self.jobs.first() == Some(&JobReading::Done);
         let full = self.now >= w.moved_at + WINDOW;
         let crash = new && truth == Truth::Crash && w.stable.version != 1 && self.now >= w.moved_at + 6_000;
+        let failed = new && w.failed;
         let hurts = serving && matches!(truth, Truth::Errors | Truth::Slow | Truth::Elsewhere);
         let seen = match self.serving_bad[s] {
             Some(since) if hurts || flagged || migrated => self.now >= since + 4_000,
@@ -1388,6 +1403,8 @@ impl<'s> World<'s> {
         };
         let (verdict, cause) = if crash {
             (Verdict::Fail, Cause::Infrastructure)
+        } else if failed {
+            (Verdict::Fail, Cause::Logic)
         } else if blind {
             (Verdict::NoData, Cause::Infrastructure)
         } else if seen && (truth != Truth::Elsewhere || flagged || migrated) {
@@ -1721,8 +1738,8 @@ impl<'s> World<'s> {
                 }
                 Effect::Flag(_, change) => {
                     let Setting::Percent(to) = change.to else { continue };
-                    let call =
-                        Call::Flag { flag: usize::from(change.flag), to, version: change.version, back: change.back };
+                    let (flag, version, back) = (usize::from(change.flag), change.version, change.back);
+                    let call = Call::Flag { flag, to, version, back, until: Ms::MAX };
                     self.after(20, Item::Deliver(0, u32::MAX, 99, call));
                 }
                 Effect::Alarm(s, _) => self.oracle.alarm(self.now, usize::from(s)),
