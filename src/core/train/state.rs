@@ -480,7 +480,14 @@ impl State {
     /// True when something stands in the way of the taking back.
     pub(super) fn undo_is_stuck(&self) -> bool {
         let m = &self.memory;
-        m.undo.is_some() && m.services.iter().any(|s| s.stage == Stage::Failed || s.outside.is_some() && !s.touched)
+        let stands = |s: &ServiceMemory| s.stage == Stage::Failed || s.outside.is_some() && !s.touched;
+        m.undo.is_some() && (m.services.iter().any(stands) || self.ids().any(|s| self.keeps_schema(s)))
+    }
+
+    /// True when a way back of the schema waits for a service that was let go, and that nobody but a person moves.
+    pub(super) fn keeps_schema(&self, s: usize) -> bool {
+        let waits = |j: &JobMemory| j.down && matches!(j.reading, JobReading::Done | JobReading::Failed);
+        self.memory.services[s].let_go && self.memory.jobs.iter().any(waits) && self.serves_new(s)
     }
 
     /// True while a version that was found bad, or that a person ordered back, may still have traffic.

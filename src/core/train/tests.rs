@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::effect::{Change, Effect};
 use super::event::{
-    Answer, At, Cause, Check, Event, Fact, FlagReading, Found, HoldFor, Input, Intent, Judged, Pause, Reading, Scope,
-    Spec, Tripped, Want,
+    Answer, At, Cause, Check, Event, Fact, FlagReading, Found, HoldFor, Input, Intent, JobReading, Judged, Pause,
+    Reading, Scope, Spec, Tripped, Want,
 };
 use super::flags::{RAMP, value_at};
-use super::resolved::{Abandon, Deploy, Flag, Kind, Resolved, Service, Setting, Times, Untimed, Wave};
+use super::resolved::{Abandon, Deploy, Flag, Kind, Migration, Resolved, Service, Setting, Times, Untimed, Wave};
 use super::state::{Ended, Memory, Stage};
 use super::{Phase, Role, State, hands, journal, step, why};
 use crate::core::confirm::Order;
@@ -596,6 +596,27 @@ fn what_a_let_go_service_still_serves_keeps_what_it_is_built_on() {
     assert_eq!(run.state.phase(), Phase::NeedsPerson);
     run.read(1, |r| r.stable = "theirs".into());
     assert_eq!(run.safe(), [(0, Change::Restore)]);
+}
+
+#[test]
+fn a_schema_that_a_let_go_service_still_needs_waits_for_a_person() {
+    let mut run =
+        Run::of(Resolved { migrations: vec![Migration { name: "db".into(), script: "sql".into() }], ..plan() });
+    run.canary();
+    run.give(Event::JobRead(0, JobReading::Done));
+    run.read(0, finished);
+    run.read(0, |r| (r.spec, r.current, r.weight, r.healthy) = (Spec::Other, "theirs".into(), 50, false));
+    run.order(7, Want::ResumeOutside(0));
+    run.order(8, Want::Undo(Scope::All));
+    run.order(9, Want::Down(0));
+    run.give(Event::Tick);
+    let down = |run: &Run| run.effects.iter().any(|e| matches!(e, Effect::Job { .. }));
+    assert!(!down(&run));
+    assert_eq!(run.state.phase(), Phase::NeedsPerson);
+    assert_eq!(why::people(&run.state).len(), 1);
+    run.read(0, |r| r.stable = "theirs".into());
+    run.give(Event::Tick);
+    assert!(down(&run));
 }
 
 #[test]

@@ -276,6 +276,13 @@ pub fn people(state: &State) -> Vec<Wait> {
             let what = text!("{what}: r lets it stand");
             all.push(Wait { who: who.clone(), what, left: page.saturating_sub(ms), service: Some(id), calls: true });
         }
+        if state.memory.undo.is_some() && state.keeps_schema(s) {
+            let ms = state.memory.undo.as_ref().map_or(0, |u| u.ms);
+            let name = &state.plan.services[s].name;
+            let what =
+                text!("{name}, which was let go, still serves what this train deployed: the schema waits for it");
+            all.push(Wait { who: who.clone(), what, left: page.saturating_sub(ms), service: Some(id), calls: true });
+        }
         if m.stage == Stage::Failed {
             let what = m.stuck.clone().unwrap_or_default();
             let ms = state.memory.undo.as_ref().map_or(0, |u| u.ms);
