@@ -104,10 +104,7 @@ impl World {
         // The fleet comes up before anybody asks anything of it.
         let up = SignedDuration::from_secs(20).min(warm_up);
         world.advance(begin.saturating_add(up).unwrap_or(start));
-        let now = world.store.lock().now();
-        world.agenda.at(now, Task::Traffic);
-        world.agenda.at(now, Task::Scrape);
-        world.traffic = Some(traffic);
+        world.let_flow(traffic);
         world.own(&scenario)?;
         world.advance(start);
         world.fates.later_from = Some(start);
@@ -115,6 +112,14 @@ impl World {
         world.witness = Some(witness);
         world.scenario = Some(scenario);
         Ok(world)
+    }
+
+    /// From now on requests flow, and are scraped.
+    pub fn let_flow(&mut self, traffic: Traffic) {
+        let now = self.store.lock().now();
+        self.agenda.at(now, Task::Traffic);
+        self.agenda.at(now, Task::Scrape);
+        self.traffic = Some(traffic);
     }
 
     /// Lets GitOps controllers own what the scenario says.

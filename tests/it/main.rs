@@ -33,3 +33,4 @@ mod settings;
 mod table;
 mod terminal;
 mod wire;
+mod wire_campaign;
