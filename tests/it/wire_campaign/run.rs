@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::hands;
-use super::scenario::{Act, Ms, Order, PINNED, Scenario, Whose};
+use super::scenario::{Act, Ms, Order, PINNED, Scenario, Service, Whose};
 use super::stage::{self, NS};
 use super::tap::{Tap, Who, Write, since};
 use super::wire::Wire;
@@ -59,6 +59,9 @@ pub struct Run {
     /// The Release at the end.
     pub release: Value,
     pub uid: String,
+    /// Workloads and flags before the train.
+    pub initial: Vec<Value>,
+    pub flags: Value,
     /// Services whose pinned version has traffic at the end, with its share.
     pub serving: Vec<f64>,
     /// What was said by whom, for whoever looks into a failing seed.
@@ -136,6 +139,8 @@ struct Stage<'a> {
     place: Spot,
     release: String,
     uid: String,
+    initial: Vec<Value>,
+    flags: Value,
     sat_down: u64,
     ordered: u64,
     talk: Arc<Mutex<Vec<String>>>,
@@ -157,7 +162,13 @@ impl<'a> Stage<'a> {
         let world = stage::open(scenario, start);
         let clock = RehearsalClock::new(start, 1.0);
         let (release, uid) = stage::record(scenario, &mut world.store().lock());
-        let tap = Tap::new(&world.store().lock(), start);
+        let (tap, initial, flags) = {
+            let store = world.store().lock();
+            let workload = |s: &Service| (**store.get(stage::stored(s.kind), NS, s.name).unwrap()).clone();
+            let initial = scenario.services.iter().map(workload).collect();
+            let flags = store.get(&kinds::FEATURE_FLAG, NS, "flags").map_or(Value::Null, |held| (**held).clone());
+            (Tap::new(&store, start), initial, flags)
+        };
         let wire = |whose| Wire::new(&world, scenario, whose, start);
         let seats = (0..SEATS)
             .map(|n| Seat { wire: wire(Whose::Seat(n)), wrong: Arc::default(), sits: None })
@@ -186,6 +197,8 @@ impl<'a> Stage<'a> {
             place,
             release,
             uid,
+            initial,
+            flags,
             sat_down: 0,
             ordered: 0,
             talk: Arc::default(),
@@ -399,6 +412,8 @@ impl<'a> Stage<'a> {
             end,
             release,
             uid: self.uid,
+            initial: self.initial,
+            flags: self.flags,
             serving: self.scenario.services.iter().map(|s| share(s.name)).collect(),
             talk: std::mem::take(&mut self.talk.lock().unwrap()),
         }

@@ -80,7 +80,7 @@ pub enum Trouble {
     WatchSilent,
     /// Writes arrive this many seconds later, even when nobody waits for them any more.
     Late(u64),
-    /// Reads and watches are answered as things stood this many seconds ago.
+    /// Watches tell everything this many seconds later.
     Stale(u64),
 }
 
@@ -244,11 +244,6 @@ impl Scenario {
         all.script.sort_by_key(|(at, _)| *at);
         all.quiet_from = span + 60_000;
         all
-    }
-
-    /// True when a hand of somebody else touches this service.
-    pub fn handled(&self, s: usize) -> bool {
-        self.script.iter().any(|(_, act)| matches!(act, Act::Hand(touched, _) if *touched == s))
     }
 }
 

@@ -15,6 +15,7 @@ use footplate::ports::{Cluster, Identity, Metrics};
 use footplate::rehearsal::faults::{self, Cut, Fault, Faults, Rule};
 use footplate::rehearsal::world::World;
 use footplate::rehearsal::{Shared, api, prometheus};
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 
 use super::scenario::{Act, Ms, Scenario, Trouble, Whose};
@@ -30,6 +31,8 @@ pub struct Wire {
     start: Timestamp,
     /// From, until, and by how many seconds writes are late.
     late: Arc<Vec<(Ms, Ms, u64, u8)>>,
+    /// From, until, and by how many seconds watches lag behind.
+    lags: Arc<Vec<(Ms, Ms, u64)>>,
     /// From and until: the metric store is gone.
     dark: Arc<Vec<(Ms, Ms)>>,
 }
@@ -68,13 +71,16 @@ impl Wire {
             Whose::Cockpit => 99,
         };
         let faults = Faults::new(scenario.seed ^ (number << 32), start);
-        let (mut late, mut dark) = (Vec::new(), Vec::new());
+        let (mut late, mut lags, mut dark) = (Vec::new(), Vec::new(), Vec::new());
         for (at, act) in &scenario.script {
             match act {
                 Act::Wire(other, trouble, share, lasts) if *other == whose => {
                     let (from, until) = (*at, *at + *lasts);
                     if let Trouble::Late(by) = trouble {
                         late.push((from, until, *by, *share));
+                    }
+                    if let Trouble::Stale(by) = trouble {
+                        lags.push((from, until, *by));
                     }
                     for rule in rules(*trouble) {
                         let seconds = |ms: Ms| ms as f64 / 1000.0;
@@ -96,6 +102,7 @@ impl Wire {
             faults,
             start,
             late: Arc::new(late),
+            lags: Arc::new(lags),
             dark: Arc::new(dark),
         }
     }
@@ -114,7 +121,7 @@ impl Wire {
         let identity =
             Identity { context: CONTEXT.into(), server: "in process".into(), user, namespace: NS.into() };
         let server = tap.around(api::router(self.store.clone()), self.store.clone(), who);
-        let server = faults::around(self.delayed(server), self.store.clone(), self.faults.clone());
+        let server = faults::around(self.lagging(self.delayed(server)), self.store.clone(), self.faults.clone());
         let (store, start) = (self.store.clone(), self.start);
         let server = server.layer(middleware::from_fn(move |mut request: Request, next: Next| {
             request.extensions_mut().insert(Sent(since(start, store.lock().now())));
@@ -147,6 +154,51 @@ impl Wire {
                 });
                 sent.await.expect("it arrives")
             }
+        }))
+    }
+
+    /// Watches that lag: an old replica tells everything, later. What is asked of it by name it asks its peers for, so that a
+    /// read is never old.
+    fn lagging(&self, router: Router) -> Router {
+        let wire = self.clone();
+        if wire.lags.is_empty() {
+            return router;
+        }
+        router.layer(middleware::from_fn(move |request: Request, next: Next| {
+            let wire = wire.clone();
+            async move {
+                let watches = request.uri().query().is_some_and(|q| q.contains("watch=true"));
+                let response = next.run(request).await;
+                if watches { response.map(|body| wire.lag(body)) } else { response }
+            }
+        }))
+    }
+
+    fn lag(self, body: Body) -> Body {
+        let (out, inbox) = tokio::sync::mpsc::unbounded_channel();
+        let mut told = body.into_data_stream();
+        tokio::spawn(async move {
+            let mut last = tokio::time::Instant::now();
+            // Whoever listens no more ends it, also where nothing is told any more.
+            loop {
+                let chunk = tokio::select! {
+                    biased;
+                    () = out.closed() => return,
+                    chunk = told.next() => chunk,
+                };
+                let Some(chunk) = chunk else { return };
+                let now = since(self.start, self.store.lock().now());
+                let by = self.lags.iter().find(|(from, until, _)| (*from..*until).contains(&now)).map_or(0, |l| l.2);
+                last = last.max(tokio::time::Instant::now() + Duration::from_secs(by));
+                if out.send((last, chunk)).is_err() {
+                    return;
+                }
+            }
+        });
+        Body::from_stream(stream::unfold(inbox, |mut inbox| async move {
+            let (due, chunk) = inbox.recv().await?;
+            tokio::time::sleep_until(due).await;
+            Some((chunk, inbox))
         }))
     }
 
