@@ -22,9 +22,16 @@ const BYTES_MAX: usize = 64 * 1024;
 /// Most bytes that wait while nothing can be written; older lines then live in the local journal alone.
 const WAITING_MAX: usize = 4 << 20;
 
+/// Milliseconds from a batch that was not kept to the next try, and the most that they grow to. A refusal may come back at once,
+/// and somebody always waits: without a pause a journal that cannot be written is a flood of requests.
+const AGAIN: u64 = 250;
+const AGAIN_MAX: u64 = 4_000;
+
 /// A batch on its way.
 pub struct Batch {
     lines: Arc<Vec<String>>,
+    /// How many of them the local journal has from an earlier try.
+    local: usize,
     /// Entries of the journal that are durable once it is.
     pub entry: u64,
     place: ObjectRef,
@@ -52,6 +59,11 @@ pub struct Scribe {
     kept: u64,
     busy: bool,
     since: u64,
+    /// How many of the lines that wait are in the local journal.
+    local: usize,
+    /// Tries in a row that were not kept, and when there may be the next one.
+    failed: u32,
+    not_before: u64,
 }
 
 impl Scribe {
@@ -71,6 +83,9 @@ impl Scribe {
             kept: 0,
             busy: false,
             since: 0,
+            local: 0,
+            failed: 0,
+            not_before: 0,
         }
     }
 
@@ -81,6 +96,7 @@ impl Scribe {
         while self.waiting_bytes > WAITING_MAX {
             let gone = self.waiting.remove(0);
             self.waiting_bytes -= gone.len() + 1;
+            self.local = self.local.saturating_sub(1);
         }
     }
 
@@ -93,7 +109,7 @@ impl Scribe {
     pub fn due(&mut self, now: u64) -> Option<Batch> {
         let waits = self.wanted > self.kept;
         let old = now.saturating_sub(self.since) >= 2_000 || self.waiting_bytes >= BYTES_MAX / 2;
-        if self.busy || self.waiting.is_empty() && !waits || !(waits || old) {
+        if self.busy || now < self.not_before || self.waiting.is_empty() && !waits || !(waits || old) {
             return None;
         }
         if self.bytes > 0 && self.bytes + self.waiting_bytes > BYTES_MAX {
@@ -107,6 +123,7 @@ impl Scribe {
         let name = text!("fp-journal-{}-{}-{:03}", short(&self.uid), self.epoch, self.part);
         let batch = Batch {
             lines,
+            local: std::mem::take(&mut self.local),
             entry: self.wanted,
             place: ObjectRef { kind: ObjectKind::ConfigMap, name, ..self.release.clone() },
             key: format!("{:05}", self.batch),
@@ -123,14 +140,18 @@ impl Scribe {
     }
 
     /// A batch is durable, or it is not: then its lines wait for the next one.
-    pub fn done(&mut self, batch: &Batch, landed: bool) -> Option<u64> {
+    pub fn done(&mut self, batch: &Batch, landed: bool, now: u64) -> Option<u64> {
         self.busy = false;
         if landed {
+            self.failed = 0;
             self.first = false;
             let news = batch.entry > self.kept;
             self.kept = self.kept.max(batch.entry);
             return news.then_some(batch.entry);
         }
+        self.not_before = now + (AGAIN << self.failed.min(8)).min(AGAIN_MAX);
+        self.failed += 1;
+        self.local = batch.lines.len();
         let mut lines = (*batch.lines).clone();
         let bytes: usize = lines.iter().map(|l| l.len() + 1).sum();
         self.bytes = self.bytes.saturating_sub(bytes);
@@ -146,7 +167,7 @@ impl Scribe {
 impl Batch {
     /// Writes it: to the local journal, and to the cluster. True when the cluster has it.
     pub async fn write(&self, cluster: &dyn Cluster, local: &dyn Journal, ground: &Ground) -> bool {
-        for line in self.lines.iter() {
+        for line in self.lines.iter().skip(self.local) {
             if let Ok(line) = serde_json::from_str::<Value>(line) {
                 // A copy: what counts is in the cluster.
                 let _ = local.append(json!({"what": "train", "train": self.uid, "line": line})).await;
@@ -180,5 +201,59 @@ impl Batch {
                 false
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scribe() -> Scribe {
+        let id = ObjectRef { cluster: "c".into(), kind: ObjectKind::Release, namespace: "n".into(), name: "r".into() };
+        Scribe {
+            release: id,
+            uid: "4fe1c0de-1".into(),
+            epoch: 1,
+            part: 0,
+            batch: 0,
+            bytes: 0,
+            first: true,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            wanted: 0,
+            kept: 0,
+            busy: false,
+            since: 0,
+            local: 0,
+            failed: 0,
+            not_before: 0,
+        }
+    }
+
+    #[test]
+    fn a_journal_that_is_refused_is_tried_again_after_a_while_and_kept_here_once() {
+        let mut scribe = scribe();
+        scribe.line("{}".to_owned());
+        scribe.want(1);
+        let (mut now, mut tries) = (0, 0);
+        while now < 60_000 {
+            if let Some(batch) = scribe.due(now) {
+                assert_eq!(
+                    batch.local,
+                    usize::from(tries > 0),
+                    "what is in the local journal is not written there again"
+                );
+                tries += 1;
+                assert_eq!(scribe.done(&batch, false, now), None);
+            }
+            now += 50;
+        }
+        assert!((15..30).contains(&tries), "{tries} tries in a minute");
+        scribe.line("{}".to_owned());
+        let batch = scribe.due(now + AGAIN_MAX).expect("somebody waits");
+        assert_eq!((batch.lines.len(), batch.local), (2, 1));
+        assert_eq!(scribe.done(&batch, true, now), Some(1));
+        scribe.want(2);
+        assert!(scribe.due(now).is_some(), "what is kept again is in no need of patience");
     }
 }

@@ -301,7 +301,8 @@ impl Train {
             Told::Ordered(life, intent, landed) if life == self.life => self.was_ordered(intent, landed),
             Told::Status(life, result, version) if life == self.life => self.was_written(result, version),
             Told::Kept(life, batch, landed) if life == self.life => {
-                if let Some(entry) = self.scribe.done(&batch, landed) {
+                let now = millis(self.office.clock.monotonic());
+                if let Some(entry) = self.scribe.done(&batch, landed, now) {
                     self.queue.push(Event::Kept(entry));
                 }
             }

@@ -114,7 +114,8 @@ pub fn forward(write: &Write, flags_were: &Value) -> Option<Forward> {
     if paused(before) && !paused(after) && !going_back {
         return Some(Forward::Release);
     }
-    let waits = |o: &Value| o.pointer("/status/pauseConditions").and_then(Value::as_array).is_some_and(|a| !a.is_empty());
+    let waits =
+        |o: &Value| o.pointer("/status/pauseConditions").and_then(Value::as_array).is_some_and(|a| !a.is_empty());
     let step = |o: &Value| number(o, "/status/currentStepIndex");
     if waits(before) && !waits(after) || step(after) > step(before) {
         return Some(Forward::Approve);

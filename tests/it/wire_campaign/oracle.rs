@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::facts::{self, Forward, Wanted, forward, is_pinned, stamp, template, text, whole};
 use super::run::{End, Run};
-use super::scenario::{Act, Cause, Hand, Ms, Scenario};
+use super::scenario::{Act, Cause, Hand, Ms, Scenario, Whose};
 use super::stage::BAKE;
 use super::tap::{Who, Write};
 
@@ -24,6 +24,10 @@ const TAIL: Ms = 30_000;
 
 /// How long a verdict may count after the data behind it ended: its freshness, and an evaluation.
 const STILL_FRESH: Ms = 25_000;
+
+/// Within what an order in the safe direction must show on what is in flight, whoever conducts or does not, where the wire of the
+/// cockpit at which it was given is well.
+const PROMPT: Ms = 20_000;
 
 /// Times of the Lease.
 const LEASE: Ms = 15_000;
@@ -49,6 +53,13 @@ struct Service {
     waved_on: bool,
 }
 
+/// What an order owes to a service in flight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Owed {
+    Back,
+    Still,
+}
+
 struct Walk<'a> {
     scenario: &'a Scenario,
     run: &'a Run,
@@ -59,6 +70,8 @@ struct Walk<'a> {
     undo: Option<Ms>,
     /// Holds of the whole train that no resume has ended.
     holds: BTreeMap<u64, Ms>,
+    /// What is owed to whom, and until when.
+    owed: Vec<(Ms, usize, Owed)>,
     /// The highest epoch under which something went forward, and whose.
     epoch: (u64, String),
     /// Epochs that somebody wiped may come again.
@@ -88,6 +101,7 @@ pub fn judge(scenario: &Scenario, run: &Run) -> Vec<Violation> {
         orders: BTreeMap::new(),
         undo: None,
         holds: BTreeMap::new(),
+        owed: Vec::new(),
         epoch: (0, String::new()),
         wiped: false,
         lease: None,
@@ -97,8 +111,10 @@ pub fn judge(scenario: &Scenario, run: &Run) -> Vec<Violation> {
         found: Vec::new(),
     };
     for write in &run.writes {
+        walk.settle(write.landed);
         walk.take(write);
     }
+    walk.settle(run.lasted);
     walk.end();
     walk.found
 }
@@ -177,12 +193,16 @@ impl Walk<'_> {
             match wanted {
                 Wanted::HoldAll => {
                     self.holds.insert(id, write.landed);
+                    self.owe(write.landed, Owed::Still);
                 }
                 Wanted::Resume(hold) => {
                     self.holds.remove(&hold);
+                    self.owed.retain(|(.., what)| *what != Owed::Still);
                 }
                 Wanted::UndoAll => {
                     self.undo.get_or_insert(write.landed);
+                    self.owed.retain(|(.., what)| *what != Owed::Still);
+                    self.owe(write.landed, Owed::Back);
                 }
                 Wanted::Approve(s) | Wanted::Full(s) => self.services[s].waved_on = true,
                 Wanted::UndoSome | Wanted::Retry(_) | Wanted::Other => {}
@@ -192,6 +212,43 @@ impl Walk<'_> {
         if !result.is_empty() && self.result.is_none() {
             self.ended(write, &result);
             self.result = Some((write.landed, result));
+        }
+    }
+
+    /// True while something is wrong with the way from the cockpit to the server, or was a moment ago.
+    fn cockpit_is_cut_off(&self, at: Ms) -> bool {
+        self.scenario.script.iter().any(|(from, act)| match act {
+            Act::Wire(Whose::Cockpit, .., lasts) => *from < at + PROMPT && at < from + lasts + TAIL,
+            Act::Cut(Whose::Cockpit, _) => *from < at + PROMPT && at < from + TAIL,
+            _ => false,
+        })
+    }
+
+    /// From now on what is in flight is owed this.
+    fn owe(&mut self, at: Ms, what: Owed) {
+        if self.cockpit_is_cut_off(at) || self.result.is_some() {
+            return;
+        }
+        for (s, service) in self.services.iter().enumerate() {
+            let flying = service.deployed && is_pinned(&service.object) && !whole(&service.object);
+            if flying && !service.handled {
+                self.owed.push((at + PROMPT, s, what));
+            }
+        }
+    }
+
+    /// What was owed by now must be there.
+    fn settle(&mut self, now: Ms) {
+        let due: Vec<_> = self.owed.extract_if(.., |(due, ..)| *due < now).collect();
+        for (due, s, what) in due {
+            let service = &self.services[s];
+            let back = !is_pinned(&service.object);
+            let still = facts::paused(&service.object) || whole(&service.object);
+            let given = back || what == Owed::Still && still;
+            if !given && !service.handled {
+                let says = format!("{} was to be {what:?} by {due}, and is not", self.name(s));
+                self.fail(15, says);
+            }
         }
     }
 

@@ -50,9 +50,12 @@ pub enum End {
 }
 
 /// What happened.
+#[derive(Clone)]
 pub struct Run {
     pub writes: Vec<Write>,
     pub requests: u64,
+    /// The most that one client sent in a second.
+    pub most: u64,
     pub faults: usize,
     pub lasted: Ms,
     pub end: End,
@@ -170,9 +173,8 @@ impl<'a> Stage<'a> {
             (Tap::new(&store, start), initial, flags)
         };
         let wire = |whose| Wire::new(&world, scenario, whose, start);
-        let seats = (0..SEATS)
-            .map(|n| Seat { wire: wire(Whose::Seat(n)), wrong: Arc::default(), sits: None })
-            .collect();
+        let seats =
+            (0..SEATS).map(|n| Seat { wire: wire(Whose::Seat(n)), wrong: Arc::default(), sits: None }).collect();
         let cockpit_wire = wire(Whose::Cockpit);
         let place = Spot {
             environment: None,
@@ -279,7 +281,12 @@ impl<'a> Stage<'a> {
             }
             let end = self.end();
             let stays = |since: &mut Option<Ms>, is: bool| {
-                if is { now - *since.get_or_insert(now) } else { *since = None; 0 }
+                if is {
+                    now - *since.get_or_insert(now)
+                } else {
+                    *since = None;
+                    0
+                }
             };
             // What is done after the end must be seen as well.
             if stays(&mut ended_since, matches!(end, End::Result(_))) >= 15_000 && script.is_empty() {
@@ -407,6 +414,7 @@ impl<'a> Stage<'a> {
         Run {
             writes: self.tap.writes(),
             requests: self.tap.requests(),
+            most: self.tap.most(),
             faults: wires.map(|wire| wire.faults.injected().len()).sum(),
             lasted,
             end,

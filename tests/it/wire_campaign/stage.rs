@@ -1,8 +1,8 @@
 //! The cluster that a seed's train runs in: its workloads with their traffic, and the Release as a captain recorded it. What
 //! becomes of it is not known here.
 
-use footplate::core::effect::Change;
 use footplate::core::confirm::Order;
+use footplate::core::effect::Change;
 use footplate::core::frozen::{FlagPlace, Frozen, Queries};
 use footplate::core::judge::Settings;
 use footplate::core::manifest::footplate::Metrics as Asked;
@@ -84,10 +84,13 @@ fn objects(service: &Service) -> Vec<(&'static kinds::Kind, Value)> {
     });
     let mut all = vec![(&kinds::SERVICE, entry(&stable, name))];
     if service.kind == Kind::Deployment {
-        all.push((&kinds::DEPLOYMENT, json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": NS},
-            "spec": {"replicas": 4, "selector": {"matchLabels": {"app": name}}, "template": template},
-        })));
+        all.push((
+            &kinds::DEPLOYMENT,
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": NS},
+                "spec": {"replicas": 4, "selector": {"matchLabels": {"app": name}}, "template": template},
+            }),
+        ));
         return all;
     }
     let steps: Vec<Value> = service
@@ -111,13 +114,16 @@ fn objects(service: &Service) -> Vec<(&'static kinds::Kind, Value)> {
     } else {
         strategy.as_object_mut().unwrap().retain(|key, _| key == "steps");
     }
-    all.push((&kinds::ROLLOUT, json!({
-        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": name, "namespace": NS},
-        "spec": {
-            "replicas": 4, "revisionHistoryLimit": 5, "rollbackWindow": {"revisions": 3},
-            "selector": {"matchLabels": {"app": name}}, "strategy": {"canary": strategy}, "template": template,
-        },
-    })));
+    all.push((
+        &kinds::ROLLOUT,
+        json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": name, "namespace": NS},
+            "spec": {
+                "replicas": 4, "revisionHistoryLimit": 5, "rollbackWindow": {"revisions": 3},
+                "selector": {"matchLabels": {"app": name}}, "strategy": {"canary": strategy}, "template": template,
+            },
+        }),
+    ));
     all
 }
 
@@ -134,7 +140,7 @@ fn flags() -> Value {
 fn traffic(scenario: &Scenario) -> Traffic {
     let service = |s: &Service| ServiceModel {
         name: s.name.to_owned(),
-        users: 60.0,
+        users: 120.0,
         errors: 0.001,
         median_ms: 60.0,
         calls: s

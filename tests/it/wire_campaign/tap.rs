@@ -1,14 +1,15 @@
 //! The tap on the simulated API server: every write to what a train is about, with who sent it, when it was sent and when it
 //! landed. It changes nothing, and judges nothing.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
+use footplate::rehearsal::Shared;
 use footplate::rehearsal::kinds::{self, Kind};
 use footplate::rehearsal::store::{Held, Store, What};
-use footplate::rehearsal::Shared;
 use futures::FutureExt;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -61,7 +62,14 @@ struct Inner {
     told: u64,
     writes: Vec<Write>,
     requests: u64,
+    /// Of each wire: the second, and how many requests were sent in it.
+    second: BTreeMap<usize, (Ms, u64)>,
+    /// The most that one client sent in a second.
+    most: u64,
 }
+
+/// More requests of one client in a second are held back: whoever sends so many would send for ever, and no time would pass.
+pub const FLOOD: u64 = 250;
 
 /// See the room's first lines.
 #[derive(Clone, Debug)]
@@ -93,6 +101,24 @@ impl Tap {
     /// What was written so far, in order.
     pub fn writes(&self) -> Vec<Write> {
         self.lock().writes.clone()
+    }
+
+    /// Somebody sends a request; true when it is one too many.
+    pub fn asked(&self, wire: usize, now: Ms) -> bool {
+        let mut inner = self.lock();
+        let (second, count) = inner.second.entry(wire).or_default();
+        if *second != now / 1000 {
+            (*second, *count) = (now / 1000, 0);
+        }
+        *count += 1;
+        let count = *count;
+        inner.most = inner.most.max(count);
+        count > FLOOD
+    }
+
+    /// The most that one client sent in a second.
+    pub fn most(&self) -> u64 {
+        self.lock().most
     }
 
     /// How many requests arrived at the server.

@@ -25,6 +25,7 @@ use super::tap::{Sent, Tap, Who, since};
 /// One client's wire. Whoever sits at its end changes; the wire stays.
 #[derive(Clone, Debug)]
 pub struct Wire {
+    number: usize,
     store: Shared,
     metrics: footplate::rehearsal::world::Metrics,
     pub faults: Faults,
@@ -67,10 +68,10 @@ impl Wire {
     /// The wire of somebody, as the script has it.
     pub fn new(world: &World, scenario: &Scenario, whose: Whose, start: Timestamp) -> Self {
         let number = match whose {
-            Whose::Seat(n) => n as u64,
+            Whose::Seat(n) => n,
             Whose::Cockpit => 99,
         };
-        let faults = Faults::new(scenario.seed ^ (number << 32), start);
+        let faults = Faults::new(scenario.seed ^ ((number as u64) << 32), start);
         let (mut late, mut lags, mut dark) = (Vec::new(), Vec::new(), Vec::new());
         for (at, act) in &scenario.script {
             match act {
@@ -97,6 +98,7 @@ impl Wire {
             }
         }
         Self {
+            number,
             store: world.store().clone(),
             metrics: world.metrics().clone(),
             faults,
@@ -118,14 +120,20 @@ impl Wire {
             Who::Conductor(name) => name.as_str().into(),
             _ => "ana".into(),
         };
-        let identity =
-            Identity { context: CONTEXT.into(), server: "in process".into(), user, namespace: NS.into() };
+        let identity = Identity { context: CONTEXT.into(), server: "in process".into(), user, namespace: NS.into() };
         let server = tap.around(api::router(self.store.clone()), self.store.clone(), who);
         let server = faults::around(self.lagging(self.delayed(server)), self.store.clone(), self.faults.clone());
-        let (store, start) = (self.store.clone(), self.start);
+        let (wire, tap) = (self.clone(), tap.clone());
         let server = server.layer(middleware::from_fn(move |mut request: Request, next: Next| {
-            request.extensions_mut().insert(Sent(since(start, store.lock().now())));
-            next.run(request)
+            let (wire, tap) = (wire.clone(), tap.clone());
+            async move {
+                let now = since(wire.start, wire.store.lock().now());
+                if tap.asked(wire.number, now) {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                request.extensions_mut().insert(Sent(now));
+                next.run(request).await
+            }
         }));
         let metrics = self.darkened(prometheus::router(self.store.clone(), self.metrics.clone()));
         let metrics = Prometheus::within(metrics, prometheus::PREFIX);

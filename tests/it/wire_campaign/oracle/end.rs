@@ -1,5 +1,6 @@
 //! What must be true when a train says that it has ended, and when the run is over.
 
+use super::super::tap::FLOOD;
 use super::*;
 
 impl Walk<'_> {
@@ -72,6 +73,9 @@ impl Walk<'_> {
             End::Person(_) => {}
             End::Result(_) => self.no_marks_left(),
         }
+        if run.most > FLOOD {
+            self.fail(16, format!("a client sent {} requests in a second", run.most));
+        }
         self.no_bad_traffic();
         self.as_on_a_good_day();
     }
@@ -101,7 +105,10 @@ impl Walk<'_> {
         let service = &self.services[s];
         let serving = self.run.serving[s];
         if serving > most && !service.waved_on && !self.entangled(s) {
-            self.fail(9, format!("it stands still with {:.0} % of {} on its bad version", serving * 100.0, self.name(s)));
+            self.fail(
+                9,
+                format!("it stands still with {:.0} % of {} on its bad version", serving * 100.0, self.name(s)),
+            );
         }
     }
 
