@@ -118,6 +118,10 @@ pub struct Elector {
     /// When the last renewal that landed was sent; none while we do not hold.
     held_since: Option<u64>,
     next_try: u64,
+    /// When a conflict was last looked into at once; a server that refuses every write does so again at once.
+    looked_into: Option<u64>,
+    /// What we hold is in doubt: it is read before it is written.
+    doubtful: bool,
     leaving: bool,
     /// No epoch at or below this one is used: objects bear it already.
     floor: u64,
@@ -138,6 +142,8 @@ impl Elector {
             reading: None,
             held_since: None,
             next_try: 0,
+            looked_into: None,
+            doubtful: false,
             leaving: false,
             floor: 0,
             takes: false,
@@ -204,6 +210,7 @@ impl Elector {
             Event::Tick => {}
             Event::Read(found) => {
                 self.reading = None;
+                self.doubtful = false;
                 match found {
                     None => {
                         self.seen = None;
@@ -232,6 +239,11 @@ impl Elector {
             Event::Conflict => {
                 // Somebody wrote. What we thought we hold is read anew before anything else.
                 self.writing = None;
+                if self.looked_into.is_some_and(|at| now.saturating_sub(at) < self.pace.retry) {
+                    self.doubtful = true;
+                    return None;
+                }
+                self.looked_into = Some(now);
                 self.reading = Some(now);
                 return Some(Act::Read);
             }
@@ -262,7 +274,7 @@ impl Elector {
         self.writing = None;
         self.next_try = now + self.pace.retry;
         // The holder renews what it knows (the fast path); everybody else looks first.
-        if self.held_since.is_some() {
+        if self.held_since.is_some() && !self.doubtful {
             return self.claim(now);
         }
         self.reading = Some(now);
@@ -362,6 +374,33 @@ mod tests {
         me.step(2_050, Event::Tick);
         me.step(2_060, Event::Conflict);
         assert_eq!(me.step(2_070, Event::Read(Some((lease("you", 6, 4), 12)))), None, "once, not for ever");
+    }
+
+    #[test]
+    fn a_server_that_refuses_every_write_is_not_asked_without_end() {
+        let mut me = Elector::new("me".into(), Pace::default());
+        me.step(0, Event::Tick);
+        me.step(10, Event::Read(None));
+        me.step(20, Event::Wrote(1));
+        // A webhook, say, that denies: each answer comes within ten milliseconds.
+        let mut calls = 0;
+        for second in 1..10 {
+            let now = second * 1_000;
+            let mut act = me.step(now, Event::Tick);
+            for n in 1..90 {
+                let Some(made) = act else { break };
+                calls += 1;
+                act = me.step(
+                    now + n * 10,
+                    match made {
+                        Act::Read => Event::Read(Some((lease("me", 1, 1), 1))),
+                        Act::Write(..) => Event::Conflict,
+                    },
+                );
+            }
+        }
+        assert!((8..=20).contains(&calls), "{calls} calls in nine seconds");
+        assert!(me.epoch(9_900).is_some() && me.epoch(10_020).is_none(), "it steps down by itself");
     }
 
     #[test]

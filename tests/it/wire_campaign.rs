@@ -51,7 +51,7 @@ fn seeds(first: u64, count: u64, told: bool) -> Vec<String> {
             scenario.cause,
             run.lasted / 1000,
             run.requests,
-            run.most,
+            run.most.0,
             run.faults,
             wrong.join("; ")
         );

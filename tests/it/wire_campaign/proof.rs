@@ -164,7 +164,7 @@ const BAD: [(u32, &str, Bad); 27] = [
     (12, "deployed before it was recorded", |_, run| {
         run.writes.retain(|w| w.kind != "configmaps" || !w.name.ends_with("-before-ledger"));
     }),
-    (16, "a flood of requests", |_, run| run.most = 10_000),
+    (16, "a flood of requests", |_, run| run.most.0 = 10_000),
     (13, "it ends and leaves its marks", |_, run| {
         let gone = |w: &Write| {
             w.before.pointer("/metadata/annotations/footplate.dev~1train").is_some()

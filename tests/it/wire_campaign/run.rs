@@ -54,8 +54,8 @@ pub enum End {
 pub struct Run {
     pub writes: Vec<Write>,
     pub requests: u64,
-    /// The most that one client sent in a second.
-    pub most: u64,
+    /// The most that one client sent in a second, and what most of it was.
+    pub most: (u64, String),
     pub faults: usize,
     pub lasted: Ms,
     pub end: End,

@@ -221,9 +221,9 @@ impl Scenario {
         // A third of the seeds is calm, a third is stormy.
         let span = dice.within(40_000, 160_000);
         let (troubles, orders, hands) = match dice.within(0, 3) {
-            0 => (dice.within(1, 4), dice.within(0, 3), dice.within(0, 2)),
-            1 => (dice.within(3, 8), dice.within(0, 4), dice.within(0, 3)),
-            _ => (dice.within(6, 16), dice.within(1, 7), dice.within(0, 4)),
+            0 => (dice.within(1, 4), dice.within(0, 3), u64::from(dice.percent(20))),
+            1 => (dice.within(3, 8), dice.within(0, 4), dice.within(0, 2)),
+            _ => (dice.within(6, 16), dice.within(1, 7), dice.within(0, 3)),
         };
         for _ in 0..troubles {
             let at = dice.within(500, span);

@@ -63,9 +63,9 @@ struct Inner {
     writes: Vec<Write>,
     requests: u64,
     /// Of each wire: the second, and how many requests were sent in it.
-    second: BTreeMap<usize, (Ms, u64)>,
-    /// The most that one client sent in a second.
-    most: u64,
+    second: BTreeMap<usize, (Ms, BTreeMap<String, u64>)>,
+    /// The most that one client sent in a second, and what most of it was.
+    most: (u64, String),
 }
 
 /// More requests of one client in a second are held back: whoever sends so many would send for ever, and no time would pass.
@@ -104,21 +104,26 @@ impl Tap {
     }
 
     /// Somebody sends a request; true when it is one too many.
-    pub fn asked(&self, wire: usize, now: Ms) -> bool {
-        let mut inner = self.lock();
-        let (second, count) = inner.second.entry(wire).or_default();
+    pub fn asked(&self, wire: usize, now: Ms, request: &Request) -> bool {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        let (second, asked) = inner.second.entry(wire).or_default();
         if *second != now / 1000 {
-            (*second, *count) = (now / 1000, 0);
+            *second = now / 1000;
+            asked.clear();
         }
-        *count += 1;
-        let count = *count;
-        inner.most = inner.most.max(count);
+        *asked.entry(format!("{} {}", request.method(), request.uri().path())).or_default() += 1;
+        let count: u64 = asked.values().sum();
+        if count > inner.most.0 {
+            let what = asked.iter().max_by_key(|(_, n)| **n).map_or("", |(what, _)| what.as_str());
+            inner.most = (count, format!("{what} at {now}"));
+        }
         count > FLOOD
     }
 
-    /// The most that one client sent in a second.
-    pub fn most(&self) -> u64 {
-        self.lock().most
+    /// The most that one client sent in a second, and what most of it was.
+    pub fn most(&self) -> (u64, String) {
+        self.lock().most.clone()
     }
 
     /// How many requests arrived at the server.

@@ -128,7 +128,7 @@ impl Wire {
             let (wire, tap) = (wire.clone(), tap.clone());
             async move {
                 let now = since(wire.start, wire.store.lock().now());
-                if tap.asked(wire.number, now) {
+                if tap.asked(wire.number, now, &request) {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
                 request.extensions_mut().insert(Sent(now));

@@ -73,8 +73,9 @@ impl Walk<'_> {
             End::Person(_) => {}
             End::Result(_) => self.no_marks_left(),
         }
-        if run.most > FLOOD {
-            self.fail(16, format!("a client sent {} requests in a second", run.most));
+        let (most, what) = &run.most;
+        if *most > FLOOD {
+            self.fail(16, format!("a client sent {most} requests in a second, most of them {what}"));
         }
         self.no_bad_traffic();
         self.as_on_a_good_day();
