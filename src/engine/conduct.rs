@@ -45,6 +45,9 @@ use crate::text;
 /// The loop looks around at least this often; the train hears of time passing as often.
 const TICK: Duration = Duration::from_secs(1);
 
+/// After this long a Release that is to be taken up and did not come is read again.
+const CONFIRM: Duration = Duration::from_secs(2);
+
 /// A pause of the process that is longer than this makes everything that was read doubtful.
 const GAP: Duration = Duration::from_secs(6);
 
@@ -163,6 +166,8 @@ pub fn start(office: Office) -> Handle {
 /// What tasks tell the loop. The number says to which life of a train it belongs.
 pub(crate) enum Told {
     Lease(Election, Text),
+    /// A Release, read past all watches; with an epoch where it was read to take it up.
+    Release(Option<u64>, Text, Result<Option<Object>, Fault>),
     Uid(Result<Option<Text>, Fault>),
     Read(u32, ServiceId, Result<Option<Box<Sighted>>, Fault>),
     Event(u32, Event),
@@ -181,6 +186,10 @@ struct Loop {
     /// Names of Releases that cannot be taken up, with why, as told.
     unfit: BTreeMap<Text, Text>,
     listed: bool,
+    /// The train that was read since this epoch began, and may be taken up as it was read.
+    confirmed: Option<(u64, Text)>,
+    /// Since when it is being read; none while it is not. After a failure it is read again a moment later.
+    confirms: Option<Duration>,
     train: Option<Train>,
     life: u32,
     told: mpsc::UnboundedSender<Told>,
@@ -219,6 +228,8 @@ impl Loop {
             releases: BTreeMap::new(),
             unfit: BTreeMap::new(),
             listed: false,
+            confirmed: None,
+            confirms: None,
             train: None,
             life: 0,
             told,
@@ -367,6 +378,22 @@ impl Loop {
             }
             return;
         }
+        if let Told::Release(epoch, name, read) = told {
+            match read {
+                Ok(Some(object)) => {
+                    self.release(&object);
+                    let uid = object.text("/metadata/uid").unwrap_or_default();
+                    self.confirmed = epoch.map(|number| (number, uid)).or(self.confirmed.take());
+                    self.confirms = self.confirms.filter(|_| epoch.is_none());
+                }
+                Ok(None) => {
+                    self.releases.remove(&name);
+                    self.confirms = self.confirms.filter(|_| epoch.is_none());
+                }
+                Err(fault) => tracing::warn!(%fault, "a release could not be read"),
+            }
+            return;
+        }
         if let Told::Uid(read) = told {
             self.asks_uid = false;
             match read {
@@ -419,7 +446,16 @@ impl Loop {
     fn release(&mut self, object: &Object) {
         let context = self.office.cluster.identity().context;
         let name = object.name();
-        match Release::read(object, &context, self.releases.get(&name)) {
+        // A watch that lags tells of what was read or written here long ago.
+        let version = |version: &str| version.parse::<u64>().unwrap_or_default();
+        let known = self.releases.get(&name);
+        if known.is_some_and(|known| {
+            object.text("/metadata/uid").as_ref() == Some(&known.uid)
+                && version(object.version()) < version(&known.version)
+        }) {
+            return;
+        }
+        match Release::read(object, &context, known) {
             Ok(release) => {
                 self.unfit.remove(&name);
                 if let Some(train) = self.train.as_mut().filter(|train| train.uid() == release.uid) {
@@ -451,22 +487,11 @@ impl Loop {
             }
             (Some(epoch), None) if !self.leaving && self.listed => {
                 if let Some(release) = self.next_train() {
-                    self.life += 1;
-                    match Train::begin(&self.office, &release, epoch, self.life, self.told.clone()) {
-                        Ok(train) => {
-                            let id = &release.frozen.resolved.id;
-                            self.say(text!("conducts {} ({id}), epoch {}", release.id.name, epoch.number()));
-                            for kind in train.kinds() {
-                                self.watch(kind);
-                            }
-                            self.train = Some(train);
-                        }
-                        Err(why) => {
-                            if self.unfit.get(&release.id.name) != Some(&why) {
-                                self.say(text!("release {} is left alone: {why}", release.id.name));
-                                self.unfit.insert(release.id.name.clone(), why);
-                            }
-                        }
+                    let read = (epoch.number(), release.uid.clone());
+                    if self.confirmed.take() == Some(read) {
+                        self.take_up(&release, epoch);
+                    } else {
+                        self.confirm(&release, epoch.number());
                     }
                 }
             }
@@ -484,6 +509,41 @@ impl Loop {
                 let train = self.train.take();
                 if let Some(train) = train {
                     self.say(end_in_words(&train.view()));
+                }
+            }
+        }
+    }
+
+    /// Reads a train that is to be taken up: a watch may not have told yet what whoever had it before wrote last, or that it has
+    /// ended.
+    fn confirm(&mut self, release: &Release, epoch: u64) {
+        let now = self.office.clock.monotonic();
+        if self.confirms.is_some_and(|since| now < since + CONFIRM) {
+            return;
+        }
+        self.confirms = Some(now);
+        let (cluster, told, id) = (Arc::clone(&self.office.cluster), self.told.clone(), release.id.clone());
+        tokio::spawn(async move {
+            let read = cluster.read(&id).await;
+            let _ = told.send(Told::Release(Some(epoch), id.name, read));
+        });
+    }
+
+    fn take_up(&mut self, release: &Release, epoch: &Epoch) {
+        self.life += 1;
+        match Train::begin(&self.office, release, epoch, self.life, self.told.clone()) {
+            Ok(train) => {
+                let id = &release.frozen.resolved.id;
+                self.say(text!("conducts {} ({id}), epoch {}", release.id.name, epoch.number()));
+                for kind in train.kinds() {
+                    self.watch(kind);
+                }
+                self.train = Some(train);
+            }
+            Err(why) => {
+                if self.unfit.get(&release.id.name) != Some(&why) {
+                    self.say(text!("release {} is left alone: {why}", release.id.name));
+                    self.unfit.insert(release.id.name.clone(), why);
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! server, and nothing else. Tier 1 (`tests/campaign/`) does the same to the pure core, a thousand times as fast.
 
 mod facts;
+mod found;
 mod hands;
 mod oracle;
 mod proof;

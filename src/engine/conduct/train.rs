@@ -252,7 +252,9 @@ impl Train {
             self.queue.push(Event::Acted(id, text!("{}: {}", acted.who, acted.says)));
         }
         self.acted = self.acted.max(release.acted.len());
-        if !self.writing {
+        // The echo of a write comes after its answer, and maybe after the next one's.
+        let number = |version: &str| version.parse::<u64>().unwrap_or_default();
+        if !self.writing && number(&release.version) >= number(&self.version) {
             self.version.clone_from(&release.version);
         }
         self.release = release.clone();
@@ -362,8 +364,13 @@ impl Train {
             Err(fault) => {
                 self.dirty = true;
                 if matches!(fault.kind, FaultKind::Unprocessable | FaultKind::Conflict) {
-                    // Somebody wrote meanwhile; the watch tells what, and the next try goes over that.
+                    // Somebody wrote meanwhile: what, is read. A watch that lags would leave an order unheard.
                     self.version.clone_from(&self.release.version);
+                    let (office, told, id) = (self.office.clone(), self.told.clone(), self.release.id.clone());
+                    self.tasks.spawn(async move {
+                        let read = office.cluster.read(&id).await;
+                        let _ = told.send(Told::Release(None, id.name, read));
+                    });
                 } else {
                     tracing::warn!(%fault, "the status was not written");
                 }

@@ -9,15 +9,18 @@ use serde_json::Value;
 
 use super::facts::{self, Forward, Wanted, forward, is_pinned, stamp, template, text, whole};
 use super::run::{End, Run};
-use super::scenario::{Act, Cause, Hand, Ms, Scenario, Whose};
+use super::scenario::{Act, Cause, Hand, Ms, Scenario, Trouble, Whose};
 use super::stage::BAKE;
 use super::tap::{Who, Write};
 
 /// What was already sent may land after an order stands in the Release.
 const ON_ITS_WAY: Ms = 1_500;
 
-/// How long a conductor whose wire is bad may not have heard of an order: its watches are silent, and it reads again.
+/// How long a conductor whose wire is bad may not have heard of an order.
 const DEAF: Ms = 45_000;
+
+/// The same where its watches alone are bad: its next status does not land, and it reads why.
+const HALF_DEAF: Ms = 8_000;
 
 /// How long trouble has its effects after it is over.
 const TAIL: Ms = 30_000;
@@ -353,17 +356,21 @@ impl Walk<'_> {
         }
     }
 
-    /// True when this conductor may not have heard what happened at this time.
-    fn deaf(&self, at: Ms) -> bool {
-        self.scenario.script.iter().any(|(from, act)| match act {
-            Act::Wire(.., lasts) => *from <= at + ON_ITS_WAY && at < from + lasts + TAIL,
-            Act::Cut(..) => *from <= at + ON_ITS_WAY && at < from + TAIL,
-            _ => false,
-        })
+    /// How long it may take until a conductor has heard what happened at this time.
+    fn deaf(&self, at: Ms) -> Ms {
+        let bad = self.scenario.script.iter().map(|(from, act)| match act {
+            Act::Wire(_, trouble, _, lasts) if *from <= at + DEAF && at < from + lasts + TAIL => match trouble {
+                Trouble::WatchEnds | Trouble::WatchGone | Trouble::WatchSilent | Trouble::Stale(_) => HALF_DEAF,
+                _ => DEAF,
+            },
+            Act::Cut(..) if *from <= at + DEAF && at < from + TAIL => HALF_DEAF,
+            _ => ON_ITS_WAY,
+        });
+        bad.max().unwrap_or(ON_ITS_WAY)
     }
 
     fn against_orders(&mut self, write: &Write, what: &str) {
-        let late = |at: &Ms| write.sent > at + if self.deaf(*at) { DEAF } else { ON_ITS_WAY };
+        let late = |at: &Ms| write.sent > at + self.deaf(*at);
         let (undone, held) = (self.undo.filter(late), self.holds.values().copied().find(late));
         if let Some(at) = undone {
             self.fail(4, format!("{what}: the train was ordered back at {at}"));

@@ -10,7 +10,7 @@ use super::scenario::{Act, Cause, Kind, Scenario, Service};
 use super::tap::{Who, Write};
 
 /// Two services, one built on the other, and a step that the conductor lets go.
-fn release() -> Scenario {
+pub fn release() -> Scenario {
     let service = |name, needs: &[usize], steps: &[(u8, Option<u64>)]| Service {
         name,
         kind: Kind::Routed,
